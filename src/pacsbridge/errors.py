@@ -1,0 +1,61 @@
+"""Everything pacsbridge raises on purpose.
+
+    PacsbridgeError
+    ├── Refused             what the caller sent is bad; sending it again changes nothing
+    │   ├── NotUnderstood   not DICOM, no UIDs, a malformed parameter or body
+    │   ├── Mismatch        the data set contradicts the command that carried it
+    │   ├── TooLarge        beyond a stated limit (length, depth, count)
+    │   └── NotAcceptable   no representation that the caller accepts
+    ├── Absent              there is nothing under that name
+    │   └── Gone            there was, and it has been deleted
+    ├── Unavailable         try later: disk full, database away, shutting down
+    └── Misconfigured       the operator must change the configuration
+
+Errors of the libraries underneath are translated into these once, at the seam. Each edge (DIMSE, FHIR,
+DICOMweb, command line) owns one table from these classes to its own protocol's answers.
+Messages name elements, limits and reasons; they never carry patient data.
+"""
+
+
+class PacsbridgeError(Exception):
+    """Base of all errors that pacsbridge raises on purpose."""
+
+
+class Refused(PacsbridgeError):
+    """What the caller sent is bad."""
+
+
+class NotUnderstood(Refused):
+    """Cannot be read as what it claims to be. `parameter` names the query parameter or element at fault."""
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Mismatch(Refused):
+    """The data set does not match the SOP class or instance that the command names."""
+
+
+class TooLarge(Refused):
+    """Beyond a stated limit."""
+
+
+class NotAcceptable(Refused):
+    """No representation of the answer is acceptable to the caller."""
+
+
+class Absent(PacsbridgeError):
+    """Nothing is known under that name."""
+
+
+class Gone(Absent):
+    """It was there and has been deleted."""
+
+
+class Unavailable(PacsbridgeError):
+    """A resource that is needed is away for now: try later."""
+
+
+class Misconfigured(PacsbridgeError):
+    """The configuration cannot be used; the message names the key."""
