@@ -1,0 +1,140 @@
+"""PDUs on the wire (PS3.8 9.3): framing with limits, presentation data values, bytes not yet taken."""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pacsbridge.errors import NotUnderstood
+
+ASSOCIATE_RQ, P_DATA_TF, ABORT = 0x01, 0x04, 0x07
+FIXED_LENGTH = {0x03: 4, 0x05: 4, 0x06: 4, 0x07: 4}
+"""Body length of A-ASSOCIATE-RJ, A-RELEASE-RQ, A-RELEASE-RP and A-ABORT."""
+
+NOT_SPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, UNEXPECTED_PARAMETER, INVALID_VALUE = 0, 1, 2, 5, 6
+"""Reasons of a provider's A-ABORT (PS3.8 Table 9-26)."""
+
+HEADER = 6
+_HEADER = struct.Struct(">BxL")
+_PDV = struct.Struct(">LBB")
+_P_DATA = struct.Struct(">BxLLBB")
+LAST_COMMAND, COMMAND = 0x03, 0x01
+"""Message control headers (PS3.8 E.2)."""
+
+
+class Violation(NotUnderstood):
+    """The peer broke the protocol: the association is aborted with `reason` (PS3.8 Table 9-26)."""
+
+    def __init__(self, message: str, reason: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Pdv(NamedTuple):
+    """One presentation data value: its context, its message control header, its fragment."""
+
+    context_id: int
+    control: int
+    fragment: memoryview
+
+
+def header(kind: int, length: int) -> bytes:
+    """The first six bytes of a PDU with a body of `length` bytes."""
+    return _HEADER.pack(kind, length)
+
+
+def check_header(kind: int, length: int, limit: int) -> None:
+    """Violation if a PDU of this type and body length (bytes) is not one that we take."""
+    if not 1 <= kind <= 7:
+        raise Violation(f"unknown PDU type 0x{kind:02X}", UNRECOGNISED_PDU)
+    if length > limit or length != FIXED_LENGTH.get(kind, length):
+        raise Violation(f"a PDU of type 0x{kind:02X} cannot be {length} bytes long", INVALID_VALUE)
+
+
+def pdvs(body: memoryview) -> Iterator[Pdv]:
+    """The values in a P-DATA-TF body (PS3.8 9.3.5); Violation if their lengths do not add up."""
+    offset, end = 0, len(body)
+    if not end:
+        raise Violation("a P-DATA-TF without a presentation data value", INVALID_VALUE)
+    while offset < end:
+        if end - offset < 6:
+            raise Violation("a P-DATA-TF ends within a presentation data value", INVALID_VALUE)
+        length, context_id, control = _PDV.unpack_from(body, offset)
+        following = offset + 4 + length
+        if length < 2 or following > end:
+            raise Violation(f"a presentation data value cannot be {length} bytes long", INVALID_VALUE)
+        yield Pdv(context_id, control, body[offset + 6 : following])
+        offset = following
+
+
+def p_data(context_id: int, command: bytes, max_length: int) -> bytes:
+    """A command set as P-DATA-TF PDUs, none with a body beyond the peer's `max_length` (0: no limit)."""
+    piece = max(max_length - 6, 1) if max_length else len(command)
+    starts = range(0, len(command), piece)
+    return b"".join(
+        _P_DATA.pack(P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part
+        for part, control in (
+            (command[start : start + piece], COMMAND if start + piece < len(command) else LAST_COMMAND)
+            for start in starts
+        )
+    )
+
+
+class Inbound:
+    """Bytes that have been read from a connection and not been taken as PDUs yet."""
+
+    __slots__ = ("_buffer", "_end", "_start")
+    SIZE = 256 * 1024
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(self.SIZE)
+        self._start = self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def next(self, limit: int) -> tuple[int, memoryview] | None:
+        """Type and body of the next PDU, or None until all of it is there; Violation by `check_header`.
+
+        The body is a view that the next call of `room` invalidates.
+        """
+        held = self._end - self._start
+        if held < HEADER:
+            return None
+        kind, length = _HEADER.unpack_from(self._buffer, self._start)
+        check_header(kind, length, limit)
+        if held < HEADER + length:
+            return None
+        body = self._start + HEADER
+        self._start = body + length
+        return kind, memoryview(self._buffer)[body : self._start]
+
+    def wanted(self) -> int:
+        """Length in bytes of the PDU in progress, header included; 6 as long as that is not known."""
+        if len(self) < HEADER:
+            return HEADER
+        return HEADER + int(_HEADER.unpack_from(self._buffer, self._start)[1])
+
+    def room(self) -> memoryview:
+        """Where to read to: at least the rest of the PDU in progress."""
+        if self._start == self._end and len(self._buffer) == self.SIZE:
+            self._start = self._end = 0
+        elif self._start + max(self.wanted(), HEADER) > len(self._buffer) or self._end == len(self._buffer):
+            self._renew(max(self.wanted(), self.SIZE))
+        return memoryview(self._buffer)[self._end :]
+
+    def _renew(self, size: int) -> None:
+        """What is held goes to the front, of a new buffer if this one has not `size` bytes."""
+        held = self._buffer[self._start : self._end]
+        if len(self._buffer) != size:
+            self._buffer = bytearray(size)
+        self._buffer[: len(held)] = held
+        self._start, self._end = 0, len(held)
+
+    def filled(self, count: int) -> None:
+        """`count` bytes have been read to `room`."""
+        self._end += count
+
+    def release(self) -> None:
+        """Forgets everything, and keeps no memory until more is read."""
+        self._buffer = bytearray()
+        self._start = self._end = 0

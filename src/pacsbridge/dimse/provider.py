@@ -1,0 +1,248 @@
+"""The thread of one connection: pynetdicom's state machine, driven by events instead of by polling.
+
+pynetdicom runs two threads an association, each waking every millisecond. Here one thread waits in `poll` for
+the peer, feeds association control to the state machine of PS3.8 9.2, and answers C-STORE and C-ECHO itself:
+P-DATA never passes through pynetdicom's message classes.
+"""
+
+import time
+from typing import Any
+
+import structlog
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import TRANSITION_TABLE
+from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
+
+from pacsbridge.dimse.admission import admit
+from pacsbridge.dimse.pdu import (
+    ABORT,
+    ASSOCIATE_RQ,
+    INVALID_VALUE,
+    NOT_SPECIFIED,
+    P_DATA_TF,
+    Inbound,
+    Violation,
+    header,
+    p_data,
+    pdvs,
+)
+from pacsbridge.dimse.receive import Receiver, origin
+from pacsbridge.dimse.register import Register
+from pacsbridge.dimse.settings import MIB
+from pacsbridge.dimse.transport import Connection
+
+log = structlog.get_logger("pacsbridge.dimse")
+
+AWAITING_REQUEST, ESTABLISHED, AWAITING_CLOSE = "Sta2", "Sta6", "Sta13"
+LOCAL_EVENTS = frozenset({"Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15"})
+"""Events that stand for a primitive of ours at the head of `to_provider_queue`."""
+_LAST_WORD = header(ABORT, 4) + bytes((0, 0, 2, NOT_SPECIFIED))
+
+
+class Provider(DULServiceProvider):
+    """Serves one connection from its acceptance to its end; see the module's docstring.
+
+    `retire`, `sever` and `send_pdu` may be called by other threads, all else belongs to this one.
+    """
+
+    def __init__(self, assoc: Association, register: Register) -> None:
+        super().__init__(assoc)
+        self.daemon = True
+        self.name = "dimse-connection"
+        self._register = register
+        self._limits = register.settings.limits
+        self._pdu_limit = max(self._limits.pdu, register.settings.max_pdu)
+        self._inbound = Inbound()
+        self._receiver: Receiver | None = None
+        self._retiring = False
+        self._outcome = ""
+        self._since = self._began = time.monotonic()
+
+    def attach(self, connection: Connection) -> None:
+        """Gives the provider its connection, which pynetdicom knows as `socket` until it has closed it."""
+        self.socket = connection
+        self._connection = connection
+
+    def retire(self) -> None:
+        """Ends the connection as soon as the request in progress has been answered."""
+        self._retiring = True
+        self._connection.wake()
+
+    def sever(self) -> None:
+        """Ends the connection now, whatever is in progress."""
+        self._connection.sever()
+
+    def send_pdu(self, primitive: Any) -> None:
+        """Queues a primitive for the peer, and ends the wait that may be under way."""
+        super().send_pdu(primitive)
+        self._connection.wake()
+
+    def run_reactor(self) -> None:
+        """The thread: open, turn until killed, give everything back. Nothing escapes."""
+        try:
+            self._open()
+            while not self._kill_thread:
+                self._turn()
+        except Exception as fault:
+            log.error("connection failed", reason=origin(fault))
+            self._connection.send(_LAST_WORD)
+        finally:
+            self._finish()
+
+    def _open(self) -> None:
+        try:
+            self._connection.open()
+        except OSError as fault:
+            log.warning(
+                "connection not opened", address=self.assoc.requestor.address, reason=type(fault).__name__
+            )
+            self._kill_thread = True
+
+    def _finish(self) -> None:
+        """Gives back the place, the descriptors, a half-received instance, the memory."""
+        self._connection.dispose()
+        self._inbound.release()
+        if self._receiver is not None:
+            self._receiver.discard()
+            self._receiver.report(self._outcome or "ended")
+        self._register.leave(self)
+
+    def _turn(self) -> None:
+        """One step: what the state machine has to do comes before what the peer has sent."""
+        if not self.event_queue.empty() or self._process_recv_primitive():
+            self._act(self.event_queue.get_nowait())
+        elif self._retiring and self._at_rest():
+            self._retiring = False
+            self._abort(A_ABORT(), "shutting down")
+        elif self.state_machine.current_state == AWAITING_CLOSE:
+            self._linger()
+        else:
+            self._receive()
+
+    def _at_rest(self) -> bool:
+        return not self._inbound and (self._receiver is None or self._receiver.at_rest)
+
+    def _act(self, event: str) -> None:
+        """Runs the state machine; an event without a transition, an answer after an abort say, is dropped."""
+        before = self.state_machine.current_state
+        if (event, before) not in TRANSITION_TABLE:
+            if event in LOCAL_EVENTS and not self.to_provider_queue.empty():
+                self.to_provider_queue.get_nowait()
+            return
+        self.state_machine.do_action(event)
+        if self.state_machine.current_state != before:
+            self._since = time.monotonic()
+        primitive = self.receive_pdu(wait=False)
+        if primitive is not None:
+            self._attend(primitive)
+
+    def _attend(self, primitive: object) -> None:
+        """What the state machine tells the service user, which is us."""
+        if isinstance(primitive, A_ASSOCIATE):
+            self._receiver = admit(self.assoc, primitive, self._register, self)
+        elif isinstance(primitive, A_RELEASE):
+            self._outcome = "released"
+            self.assoc.acse.send_release(is_response=True)
+        elif not self._outcome:
+            self._outcome = "aborted by the peer" if isinstance(primitive, A_ABORT) else "connection lost"
+
+    def _receive(self) -> None:
+        """Takes the next PDU that is there, or else waits for more."""
+        try:
+            pdu = self._inbound.next(self._pdu_limit)
+            if pdu is None:
+                self._fill()
+            else:
+                self._take(*pdu)
+                self._since = time.monotonic()
+        except Violation as fault:
+            log.warning("protocol violation", address=self.assoc.requestor.address, reason=str(fault))
+            self._abort(_provider_abort(fault.reason), "protocol violation")
+
+    def _fill(self) -> None:
+        first = not self._inbound
+        deadline = self._deadline()
+        count = self._read(deadline)
+        if count and first:
+            self._since = time.monotonic()
+        elif not count and time.monotonic() >= deadline:
+            self._expire()
+
+    def _read(self, deadline: float) -> int:
+        """Bytes added to what is inbound; 0 when woken, late, or at the end of the connection (Evt17)."""
+        try:
+            count = self._connection.read(self._inbound.room(), deadline)
+        except (OSError, EOFError):
+            self.event_queue.put("Evt17")
+            return 0
+        self._inbound.filled(count)
+        return count
+
+    def _deadline(self) -> float:
+        """When patience ends: for the first PDU, for the one in progress, or for any at all."""
+        if self.state_machine.current_state == AWAITING_REQUEST:
+            return self._began + self._limits.first_pdu
+        if self._inbound:
+            return self._since + self._limits.pdu_per_mib * (1 + self._inbound.wanted() // MIB)
+        return self._since + self._limits.idle
+
+    def _expire(self) -> None:
+        """Past the deadline: a connection without association is closed (Evt18), an association aborted."""
+        if self.state_machine.current_state == AWAITING_REQUEST:
+            self.event_queue.put("Evt18")
+        else:
+            self._abort(_provider_abort(NOT_SPECIFIED), "timed out")
+
+    def _abort(self, primitive: A_ABORT | A_P_ABORT, outcome: str) -> None:
+        """Queues an A-ABORT; before the A-ASSOCIATE-RQ the state machine has one for an invalid PDU only."""
+        self._outcome = self._outcome or outcome
+        self.to_provider_queue.put(primitive)
+        if self.state_machine.current_state == AWAITING_REQUEST:
+            self.event_queue.put("Evt19")
+
+    def _linger(self) -> None:
+        """Reads and forgets until the peer closes: closing on unread data would destroy our last PDU."""
+        self._inbound.release()
+        deadline = self._since + self._limits.linger
+        if not self._read(deadline) and time.monotonic() >= deadline:
+            self.event_queue.put("Evt18")
+
+    def _take(self, kind: int, body: memoryview) -> None:
+        """One whole PDU: data to the receiver, all else to the state machine."""
+        if (
+            kind == P_DATA_TF
+            and self._receiver is not None
+            and self.state_machine.current_state == ESTABLISHED
+        ):
+            self._take_data(self._receiver, body)
+        elif kind == P_DATA_TF:
+            self.event_queue.put("Evt10")
+        else:
+            self._take_control(kind, body)
+
+    def _take_data(self, receiver: Receiver, body: memoryview) -> None:
+        for pdv in pdvs(body):
+            answer = receiver.feed(pdv)
+            if answer is not None:
+                self._connection.send(p_data(pdv.context_id, answer, receiver.max_length))
+
+    def _take_control(self, kind: int, body: memoryview) -> None:
+        """Decodes a PDU of association control; Violation if pynetdicom cannot make sense of it."""
+        try:
+            pdu, event = self._decode_pdu(bytearray(header(kind, len(body)) + body))
+            if kind == ASSOCIATE_RQ:
+                pdu.to_primitive()
+        except Exception as fault:
+            raise Violation(
+                f"malformed PDU of type 0x{kind:02X} ({type(fault).__name__})", INVALID_VALUE
+            ) from fault
+        self._recv_pdu.put(pdu)
+        self.event_queue.put(event)
+
+
+def _provider_abort(reason: int) -> A_P_ABORT:
+    """An A-ABORT with source 2, the service provider (PS3.8 Table 9-26)."""
+    primitive = A_P_ABORT()
+    primitive.provider_reason = reason
+    return primitive

@@ -1,0 +1,230 @@
+"""DIMSE messages of one association: fragments in, answers out, an instance in memory or in a spool."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from pacsbridge import errors
+from pacsbridge.dimse import command
+from pacsbridge.dimse.command import Command
+from pacsbridge.dimse.dataset import DataSet, Spool
+from pacsbridge.dimse.pdu import INVALID_VALUE, UNEXPECTED_PARAMETER, Pdv, Violation
+from pacsbridge.dimse.settings import Limits, Peer
+from pacsbridge.dimse.status import (
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    UNRECOGNISED_OPERATION,
+    comment_of,
+    status_of,
+)
+
+log = structlog.get_logger("pacsbridge.dimse")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who pushes: AE titles of the association, address (host, port), the configured peer if there is one."""
+
+    calling_ae: str
+    called_ae: str
+    address: tuple[str, int]
+    peer: Peer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One instance as it came by C-STORE: the bare data set, and what the command and the context say of it.
+
+    The UIDs are the command's, None when absent; nobody has compared them with the data set.
+    A spool belongs to whoever takes the instance; if that fails with an exception it is discarded here.
+    """
+
+    dataset: bytearray | Spool
+    transfer_syntax_uid: str
+    sop_class_uid: str | None
+    sop_instance_uid: str | None
+    calling_ae: str
+    called_ae: str
+    address: tuple[str, int]
+    peer: Peer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context: its transfer syntax, and whether it takes instances."""
+
+    transfer_syntax: str
+    storage: bool
+
+
+class Receiver:
+    """The requests of one association, one after the other (no asynchronous operations: PS3.7 D.3.3.3).
+
+    `feed` blocks while an instance is being stored, and nothing is read from the peer meanwhile: the kernel's
+    socket buffer is all that can pile up behind a slow store.
+    """
+
+    def __init__(
+        self,
+        contexts: Mapping[int, Context],
+        caller: Caller,
+        adopt: Callable[[Stored], object],
+        new_spool: Callable[[], Spool],
+        limits: Limits,
+        max_length: int = 0,
+        on_stored: Callable[[int], object] = lambda status: None,
+    ) -> None:
+        self._contexts = contexts
+        self._caller = caller
+        self._adopt = adopt
+        self._new_spool = new_spool
+        self._limits = limits
+        self.max_length = max_length
+        """Longest P-DATA-TF body that the peer takes, 0 for any (PS3.8 D.1)."""
+        self._on_stored = on_stored
+        self._encoded = bytearray()
+        self._context_id = 0
+        self._request: Command | None = None
+        self._data: DataSet | None = None
+        self.statuses: dict[int, int] = {}
+        """Status → number of C-STORE requests that were answered with it."""
+        self.bytes = 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no message has been begun."""
+        return not self._encoded and self._request is None
+
+    def discard(self) -> None:
+        """Forgets a message that will never be whole."""
+        if self._data is not None:
+            self._data.discard()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._encoded = bytearray()
+        self._request = self._data = None
+
+    def feed(self, pdv: Pdv) -> bytes | None:
+        """Takes the next fragment; the encoded command set that answers, once a request is whole (PS3.8 E.2).
+
+        Violation if it does not fit what came before it.
+        """
+        self._check_context(pdv.context_id)
+        if pdv.control & 1:
+            self._take_command(pdv)
+        else:
+            self._take_data(pdv)
+        return self._answer() if self._complete(pdv) else None
+
+    def _check_context(self, context_id: int) -> None:
+        if context_id not in self._contexts:
+            raise Violation(f"presentation context {context_id} has not been accepted", INVALID_VALUE)
+        if not self.at_rest and context_id != self._context_id:
+            raise Violation("a message that changes its presentation context", INVALID_VALUE)
+        self._context_id = context_id
+
+    def _take_command(self, pdv: Pdv) -> None:
+        if self._request is not None:
+            raise Violation("a command within a data set", UNEXPECTED_PARAMETER)
+        if len(self._encoded) + len(pdv.fragment) > self._limits.command:
+            raise Violation(f"a command set longer than {self._limits.command} bytes", INVALID_VALUE)
+        self._encoded += pdv.fragment
+        if pdv.control & 2:
+            self._request = command.decode(self._encoded)
+
+    def _take_data(self, pdv: Pdv) -> None:
+        if self._request is None or not self._request.has_data_set:
+            raise Violation("a data set without a command", UNEXPECTED_PARAMETER)
+        if self._request.field == command.C_STORE_RQ and self._contexts[self._context_id].storage:
+            self._data = self._data or DataSet(self._new_spool, self._limits)
+            self._data.write(pdv.fragment)
+
+    def _complete(self, pdv: Pdv) -> bool:
+        """Whether this fragment was the last of its message."""
+        if self._request is None:
+            return False
+        return bool(pdv.control & 2) and not (pdv.control & 1 and self._request.has_data_set)
+
+    def _answer(self) -> bytes | None:
+        request, data = self._request, self._data
+        self._clear()
+        if request is None or request.field & command.RESPONSE or request.field == command.C_CANCEL_RQ:
+            return None  # nothing of ours is under way that could be answered or cancelled
+        if request.field == command.C_ECHO_RQ:
+            return command.response(request, SUCCESS)
+        if request.field == command.C_STORE_RQ:
+            return command.response(request, *self._store(request, data))
+        return command.response(request, UNRECOGNISED_OPERATION)
+
+    def _store(self, request: Command, data: DataSet | None) -> tuple[int, str]:
+        """Status and Error Comment of a C-STORE. The one place where any exception becomes an answer."""
+        if not self._contexts[self._context_id].storage:
+            return self._counted(SOP_CLASS_NOT_SUPPORTED), "not a storage presentation context"
+        try:
+            self._hand_over(request, data)
+        except Exception as fault:
+            self._refused(request, fault)
+            return self._counted(status_of(fault)), comment_of(fault)
+        return self._counted(SUCCESS), ""
+
+    def _hand_over(self, request: Command, data: DataSet | None) -> None:
+        """To `adopt`; a spool is discarded when that fails."""
+        if data is None:
+            raise errors.NotUnderstood("a C-STORE request without a data set")
+        self.bytes += data.size
+        try:
+            self._adopt(self._stored(request, data))
+        except BaseException:
+            data.discard()
+            raise
+
+    def _stored(self, request: Command, data: DataSet) -> Stored:
+        return Stored(
+            data.content(),
+            self._contexts[self._context_id].transfer_syntax,
+            command.uid(request.sop_class_uid),
+            command.uid(request.sop_instance_uid),
+            self._caller.calling_ae,
+            self._caller.called_ae,
+            self._caller.address,
+            self._caller.peer,
+        )
+
+    def _counted(self, status: int) -> int:
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self._on_stored(status)
+        return status
+
+    def report(self, outcome: str) -> None:
+        """The association's last line in the log: how it ended, and what it brought."""
+        log.info(
+            "association ended",
+            outcome=outcome,
+            calling_ae=self._caller.calling_ae,
+            address=self._caller.address[0],
+            stored=self.statuses.get(SUCCESS, 0),
+            refused={f"0x{status:04X}": n for status, n in self.statuses.items() if status != SUCCESS},
+            bytes=self.bytes,
+        )
+
+    def _refused(self, request: Command, fault: Exception) -> None:
+        """On record: whose instance, which one, why; a stranger's message may quote patient data."""
+        known = isinstance(fault, errors.PacsbridgeError)
+        (log.warning if known else log.error)(
+            "instance refused",
+            calling_ae=self._caller.calling_ae,
+            sop_instance_uid=command.uid(request.sop_instance_uid),
+            status=f"0x{status_of(fault):04X}",
+            reason=str(fault) if known else origin(fault),
+        )
+
+
+def origin(fault: BaseException) -> str:
+    """Type and place of an exception, without its message."""
+    trace = fault.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+    return f"{type(fault).__name__}{where}"

@@ -1,0 +1,108 @@
+"""What all connections of one listener share: settings, the ways out, and the count of who is there."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from pacsbridge.dimse.dataset import Spool
+from pacsbridge.dimse.peers import Directory
+from pacsbridge.dimse.receive import Stored
+from pacsbridge.dimse.settings import DimseSettings
+
+
+class Member(Protocol):
+    """A connection's thread, as far as the register knows it."""
+
+    def retire(self) -> None:
+        """Ends the connection once its request in progress has been answered."""
+
+    def sever(self) -> None:
+        """Ends the connection now."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits for its end."""
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+
+
+class Register:
+    """The connections of one listener: those that have an association, and those that have not (yet)."""
+
+    def __init__(
+        self,
+        settings: DimseSettings,
+        directory: Directory,
+        adopt: Callable[[Stored], object],
+        new_spool: Callable[[], Spool],
+        observe: "Observer",
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.adopt = adopt
+        self.new_spool = new_spool
+        self.observe = observe
+        self._lock = threading.Lock()
+        self._members: set[Member] = set()
+        self._associated: set[Member] = set()
+        self.closing = False
+
+    def enter(self, member: Member) -> None:
+        """A connection has been accepted."""
+        with self._lock:
+            self._members.add(member)
+
+    def crowded(self) -> bool:
+        """Whether as many connections without an association are there as may be."""
+        with self._lock:
+            return len(self._members) - len(self._associated) >= self.settings.limits.waiting
+
+    def associate(self, member: Member) -> bool:
+        """Takes one of the `max_associations` places; False when there is none."""
+        with self._lock:
+            free = len(self._associated) < self.settings.max_associations
+            if free:
+                self._associated.add(member)
+        self.observe.associations(len(self._associated))
+        return free
+
+    def leave(self, member: Member) -> None:
+        """A connection has ended."""
+        with self._lock:
+            self._members.discard(member)
+            self._associated.discard(member)
+        self.observe.associations(len(self._associated))
+
+    def members(self) -> list[Member]:
+        """Those that are there now."""
+        with self._lock:
+            return list(self._members)
+
+    def close(self, timeout: float) -> bool:
+        """Retires all, severs after `timeout` seconds who is still there; whether everyone has left."""
+        self.closing = True
+        for member in self.members():
+            member.retire()
+        if not self._joined(time.monotonic() + timeout):
+            for member in self.members():
+                member.sever()
+        return self._joined(time.monotonic() + 1)
+
+    def _joined(self, deadline: float) -> bool:
+        for member in self.members():
+            member.join(max(deadline - time.monotonic(), 0))
+        return not any(member.is_alive() for member in self.members())
+
+
+class Observer:
+    """What is worth counting; this one counts nothing."""
+
+    def associations(self, count: int) -> None:
+        """So many associations are established now."""
+
+    def rejected(self, reason: str) -> None:
+        """A caller was turned away."""
+
+    def stored(self, status: int) -> None:
+        """A C-STORE was answered with `status`."""

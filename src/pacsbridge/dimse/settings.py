@@ -1,0 +1,58 @@
+"""What the DIMSE listener is told: its own settings, and the peers that may call."""
+
+import ssl
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+OFFERED = frozenset({"echo", "store"})
+"""Services that this listener can be asked to provide; others in a configuration are not negotiated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another application entity: AE title, where it calls from (address, network, name), what it may do."""
+
+    ae_title: str
+    host: str | None = None
+    services: frozenset[str] = OFFERED
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one connection may ask of us. Sizes in bytes, times in seconds."""
+
+    pdu: int = MIB
+    """Longest PDU body taken (the field allows 4 GiB); never below what we announce as `max_pdu`."""
+    command: int = 64 * 1024
+    """Longest command set; real ones have 100 to 300 bytes."""
+    memory: int = 8 * MIB
+    """Data sets up to this size are kept in memory while they arrive, larger ones are spooled."""
+    instance: int = 2048 * MIB
+    """Longest data set taken."""
+    waiting: int = 200
+    """Connections that have no association (yet, or any more); beyond it they are closed at once."""
+    first_pdu: float = 15.0
+    """From connection to the end of the A-ASSOCIATE-RQ, TLS handshake included (the ARTIM of PS3.8 9.1.5)."""
+    pdu_per_mib: float = 30.0
+    """From the first byte of a PDU to its last, for each MiB begun."""
+    idle: float = 300.0
+    """An established association without any PDU."""
+    send: float = 30.0
+    """Until the peer takes an answer."""
+    linger: float = 2.0
+    """Given to the peer to read our last PDU and close (Sta13 of PS3.8 9.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DimseSettings:
+    """The `[dimse]` section. `port` 0 takes any free port; `tls` None means plain TCP."""
+
+    ae_title: str = "PACSBRIDGE"
+    host: str = "127.0.0.1"
+    port: int = 11112
+    services: frozenset[str] = OFFERED
+    max_associations: int = 50
+    max_pdu: int = 131072
+    require_called_ae: bool = False
+    tls: ssl.SSLContext | None = None
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,42 @@
+"""From an error to the status of a C-STORE response (PS3.4 Table B.2-1, PS3.7 Annex C)."""
+
+from collections.abc import Mapping
+
+from pacsbridge import errors
+
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+UNRECOGNISED_OPERATION = 0x0211
+
+STATUSES: Mapping[type[errors.PacsbridgeError], int] = {
+    errors.Unavailable: 0xA700,
+    errors.Misconfigured: 0xA700,
+    errors.Mismatch: 0xA900,
+    errors.NotUnderstood: 0xC000,
+    errors.TooLarge: 0xC001,
+    errors.Refused: 0xC002,
+    errors.Absent: 0xC003,
+    errors.PacsbridgeError: PROCESSING_FAILURE,
+}
+"""0xA700 asks the sender to try later (what the operator must mend included); 0xCxxx says that the same again
+would be refused again. The nearest base class decides."""
+
+COMMENT_LENGTH = 64
+"""Error Comment (0000,0902) is LO: 64 characters (PS3.7 E.1)."""
+
+
+def status_of(fault: BaseException) -> int:
+    """The status that answers a C-STORE which raised `fault`; Processing Failure for what nobody foresaw."""
+    return next((STATUSES[base] for base in type(fault).__mro__ if base in STATUSES), PROCESSING_FAILURE)
+
+
+def comment_of(fault: BaseException) -> str:
+    """The Error Comment for `fault`: our own messages only, for a stranger's may quote patient data."""
+    return str(fault) if isinstance(fault, errors.PacsbridgeError) else "processing failure, see the log"
+
+
+def comment_bytes(comment: str) -> bytes:
+    """`comment` as an LO value: printable ASCII, one value, at most 64 characters, even length."""
+    text = "".join(c if " " <= c <= "~" and c != "\\" else " " for c in comment)[:COMMENT_LENGTH].strip()
+    return text.encode("ascii") + b" " * (len(text) % 2)
