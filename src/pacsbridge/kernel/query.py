@@ -6,9 +6,10 @@ A Query is what was understood: clauses that all must hold (AND), each with valu
     clause kind   rows          a value matches a row when
     token         TokenRow      value and system are equal, where the value states them
     reference     ReferenceRow  target is equal, and type, where the value states it
-    date          DateRow       the two ranges stand as the prefix says (FHIR R4 search 3.1.1.4.5)
+    date          DateRow       the two ranges stand as the prefix says (`DateValue`)
     string        StringRow     the normalised text begins with the value's text
     id, updated   none          the resource's own id, or the moment of its version
+    held          none          the study holds the instance of that SOP Instance UID: the store's facts know
 
 A clause with modifier "not" holds where no row matches; with "missing" it holds where there is no row at
 all of that param (the value is true) or at least one (false).
@@ -32,6 +33,7 @@ class Kind(StrEnum):
     STRING = "string"
     ID = "id"
     UPDATED = "updated"
+    HELD = "held"
 
 
 class TokenRow(NamedTuple):
@@ -83,11 +85,19 @@ class ReferenceValue(NamedTuple):
 
 
 class DateValue(NamedTuple):
-    """`prefix` is eq ne gt lt ge le sa eb or ap; the bounds are as in DateRow."""
+    """A range asked for, and how a row's range [l, h) must stand to it (FHIR R4 search, "prefixes").
+
+    eq: l >= low and h <= high    ne: not eq       gt: h > high     lt: l < low
+    ge: gt or eq                  le: lt or eq     sa: l >= high    eb: h <= low
+    ap: h > low and l < high (the parser has widened the range)
+
+    `local`: the query named no zone, so that wall clocks are compared: the rows of `param` + ":local".
+    """
 
     prefix: str
     low: int
     high: int
+    local: bool = False
 
 
 class StringValue(NamedTuple):

@@ -1,0 +1,215 @@
+"""THE search parameter table: what can be searched by, and where it stands in a resource.
+
+`PARAMETERS` is the one place that knows FHIR paths for searching. The parser, the index rows that the store
+keeps, and the CapabilityStatement all read it. Codes, types and definitions are those of the FHIR R4 search
+pages of ImagingStudy, Patient and Endpoint.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pacsbridge.kernel import search_rows
+from pacsbridge.kernel.query import Kind, Row, TokenValue
+
+Resource = Mapping[str, Any]
+Indexer = Callable[[str, Any], Iterable[Row]]
+"""The rows of one element, under the name given first."""
+Aliases = Callable[[TokenValue], tuple[TokenValue, ...]]
+"""The values that a value stands for, any of which may match."""
+
+_DEFINITIONS = "http://hl7.org/fhir/SearchParameter/"
+_UID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
+_UID_SYSTEMS = ("urn:dicom:uid", "urn:ietf:rfc:3986")
+
+
+def _as_sent(value: TokenValue) -> tuple[TokenValue, ...]:
+    return (value,)
+
+
+def _study_uid(value: TokenValue) -> tuple[TokenValue, ...]:
+    """A bare Study Instance UID means its `urn:oid:` form, which the identifier holds."""
+    if value.value is None or value.system not in (None, "urn:dicom:uid") or not _UID.fullmatch(value.value):
+        return (value,)
+    return value, TokenValue("urn:dicom:uid", f"urn:oid:{value.value}")
+
+
+def _plain_uid(value: TokenValue) -> tuple[TokenValue, ...]:
+    """The resource holds the UID plain: `urn:oid:` and a system of UIDs are taken off."""
+    if value.value is None:
+        return (value,)
+    system = None if value.system in _UID_SYSTEMS else value.system
+    return (TokenValue(system, value.value.removeprefix("urn:oid:")),)
+
+
+def _class_uid(value: TokenValue) -> tuple[TokenValue, ...]:
+    """A bare SOP class UID means its `urn:oid:` form."""
+    if value.value is None or not _UID.fullmatch(value.value):
+        return (value,)
+    return (TokenValue(value.system, f"urn:oid:{value.value}"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One search parameter of one resource type.
+
+    `type` is FHIR's search parameter type and `kind` how the store answers it; `paths` are below the
+    resource. `param` names the index rows: two codes may share them. `modifiers` are those beside `missing`.
+    """
+
+    code: str
+    type: str
+    kind: Kind
+    paths: tuple[str, ...]
+    indexer: Indexer | None = None
+    param: str = ""
+    definition: str = ""
+    targets: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
+    aliases: Aliases = field(default=_as_sent)
+
+    @property
+    def supported_modifiers(self) -> tuple[str, ...]:
+        """All modifiers: `missing` too, where index rows tell."""
+        return (*self.modifiers, *(("missing",) if self.indexer is not None else ()))
+
+    def expression(self, type_: str) -> str:
+        """The FHIRPath expression of the parameter on a resource type."""
+        return " | ".join(f"{type_}.{path}" for path in self.paths)
+
+    def rows(self, resource: Resource) -> Iterator[Row]:
+        """The index rows of a resource; none where the store answers without."""
+        if self.indexer is not None:
+            for path in self.paths:
+                for element in search_rows.elements(resource, path.split(".")):
+                    yield from self.indexer(self.param, element)
+
+
+def _token(code: str, path: str, indexer: Indexer, *modifiers: str, aliases: Aliases = _as_sent) -> Parameter:
+    return Parameter(
+        code, "token", Kind.TOKEN, (path,), indexer, modifiers=("not", *modifiers), aliases=aliases
+    )
+
+
+def _uri(code: str, path: str) -> Parameter:
+    return Parameter(code, "uri", Kind.TOKEN, (path,), search_rows.of_code)
+
+
+def _reference(code: str, paths: str, targets: str, param: str = "") -> Parameter:
+    types = tuple(targets.split())
+    return Parameter(
+        code,
+        "reference",
+        Kind.REFERENCE,
+        tuple(paths.split()),
+        search_rows.of_reference,
+        param=param,
+        targets=types,
+        modifiers=("identifier", *types),
+    )
+
+
+def _date(code: str, path: str) -> Parameter:
+    return Parameter(code, "date", Kind.DATE, (path,), search_rows.of_moment)
+
+
+def _string(code: str, path: str, indexer: Indexer = search_rows.of_string) -> Parameter:
+    return Parameter(code, "string", Kind.STRING, (path,), indexer)
+
+
+_EVERY_TYPE = (
+    Parameter("_id", "token", Kind.ID, ("id",)),
+    Parameter("_lastUpdated", "date", Kind.UPDATED, ("meta.lastUpdated",)),
+    _uri("_profile", "meta.profile"),
+    _uri("_source", "meta.source"),
+    _token("_tag", "meta.tag", search_rows.of_coding),
+)
+
+_IMAGING_STUDY = (
+    _token("identifier", "identifier", search_rows.of_typed_identifier, "of-type", aliases=_study_uid),
+    _reference("patient", "subject", "Patient", param="subject"),
+    _reference("subject", "subject", "Patient Device Group"),
+    _reference("basedon", "basedOn", "Appointment AppointmentResponse CarePlan ServiceRequest Task"),
+    _token("bodysite", "series.bodySite", search_rows.of_coding_with_text, "text"),
+    _token("dicom-class", "series.instance.sopClass", search_rows.of_coding, aliases=_class_uid),
+    _reference("encounter", "encounter", "Encounter"),
+    _reference("endpoint", "endpoint series.endpoint", "Endpoint"),
+    Parameter(
+        "instance", "token", Kind.HELD, ("series.instance.uid",), modifiers=("not",), aliases=_plain_uid
+    ),
+    _reference("interpreter", "interpreter", "Practitioner PractitionerRole"),
+    _token("modality", "series.modality", search_rows.of_coding),
+    _reference(
+        "performer",
+        "series.performer.actor",
+        "CareTeam Device Organization Patient Practitioner PractitionerRole RelatedPerson",
+    ),
+    _token("reason", "reasonCode", search_rows.of_concept_with_text, "text"),
+    _reference("referrer", "referrer", "Practitioner PractitionerRole"),
+    _token("series", "series.uid", search_rows.of_code, aliases=_plain_uid),
+    _date("started", "started"),
+    _token("status", "status", search_rows.of_code),
+)
+
+_PATIENT = (
+    _token("identifier", "identifier", search_rows.of_typed_identifier, "of-type"),
+    _string("name", "name", search_rows.of_name),
+    _string("family", "name.family"),
+    _string("given", "name.given"),
+    _date("birthdate", "birthDate"),
+    _token("gender", "gender", search_rows.of_code),
+)
+
+_ENDPOINT = (
+    _token("connection-type", "connectionType", search_rows.of_coding),
+    _token("identifier", "identifier", search_rows.of_typed_identifier, "of-type"),
+    _string("name", "name"),
+    _reference("organization", "managingOrganization", "Organization"),
+    _token("payload-type", "payloadType", search_rows.of_concept),
+    _token("status", "status", search_rows.of_code),
+)
+
+_SHARED = {
+    ("ImagingStudy", "identifier"): "clinical-identifier",
+    ("ImagingStudy", "patient"): "clinical-patient",
+    ("Patient", "family"): "individual-family",
+    ("Patient", "given"): "individual-given",
+    ("Patient", "birthdate"): "individual-birthdate",
+    ("Patient", "gender"): "individual-gender",
+}
+"""Definitions that R4 shares between resource types; the others are named after type and code."""
+
+ALIASES = {"based-on": "basedon", "body-site": "bodysite"}
+"""Codes of later FHIR releases and of implementation guides → R4's."""
+
+
+def _definition(type_: str, code: str) -> str:
+    own = f"Resource-{code[1:]}" if code.startswith("_") else f"{type_}-{code}"
+    return _DEFINITIONS + _SHARED.get((type_, code), own)
+
+
+def _table(type_: str, own: Iterable[Parameter]) -> Mapping[str, Parameter]:
+    return {
+        p.code: replace(p, param=p.param or p.code, definition=_definition(type_, p.code))
+        for p in (*_EVERY_TYPE, *own)
+    }
+
+
+PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
+    "ImagingStudy": _table("ImagingStudy", _IMAGING_STUDY),
+    "Patient": _table("Patient", _PATIENT),
+    "Endpoint": _table("Endpoint", _ENDPOINT),
+}
+"""Resource type → code → parameter."""
+
+
+def find(type_: str, code: str) -> Parameter | None:
+    """The parameter of a code or of another name for it."""
+    return PARAMETERS[type_].get(ALIASES.get(code, code))
+
+
+def index_rows(resource: Resource) -> list[Row]:
+    """All index rows of a published resource, each once."""
+    by_param = {parameter.param: parameter for parameter in PARAMETERS[resource["resourceType"]].values()}
+    return list(dict.fromkeys(row for parameter in by_param.values() for row in parameter.rows(resource)))
