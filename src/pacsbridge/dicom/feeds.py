@@ -1,0 +1,109 @@
+"""Where the bytes of a data set come from: memory, a file, a deflated stream.
+
+A feed hands out windows. Positions never go back, so that what lies before one can be forgotten; of a file,
+what is passed over is never read.
+"""
+
+import zlib
+from typing import BinaryIO, Protocol
+
+from pacsbridge.dicom.limits import Limits
+from pacsbridge.errors import NotUnderstood, TooLarge
+
+Source = bytes | bytearray | memoryview | BinaryIO
+
+_BLOCK = 64 << 10
+_RATIO_FROM = 1 << 20
+
+
+class Feed(Protocol):
+    """`window` returns bytes from `position` on, and whether the data set ends with them.
+
+    There are `size` bytes, or fewer if it ends.
+    """
+
+    def window(self, position: int, size: int) -> tuple[bytes, bool]:
+        """The bytes at `position`."""
+        ...
+
+
+class MemoryFeed:
+    """Bytes that are in memory already."""
+
+    def __init__(self, source: bytes | bytearray | memoryview) -> None:
+        self._view = memoryview(source).cast("B")
+
+    def window(self, position: int, size: int) -> tuple[bytes, bool]:
+        """A copy of the bytes at `position`."""
+        piece = bytes(self._view[position : position + size])
+        return piece, position + len(piece) >= len(self._view)
+
+
+class FileFeed:
+    """A seekable binary file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def window(self, position: int, size: int) -> tuple[bytes, bool]:
+        """Reads at `position`. Raises OSError."""
+        self._file.seek(position)
+        parts: list[bytes] = []
+        while size > 0 and (part := self._file.read(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts), size > 0
+
+
+class DeflatedFeed:
+    """A data set deflated as PS3.5 A.5 says, inflated only as far as it is asked for."""
+
+    def __init__(self, deflated: Feed, position: int, limits: Limits) -> None:
+        self._deflated = deflated
+        self._read = position
+        self._limits = limits
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._tail = b""
+        self._consumed = 0
+        self._buffer = bytearray()
+        self._start = 0
+        self._ended = False
+
+    def window(self, position: int, size: int) -> tuple[bytes, bool]:
+        """Inflates up to `position + size`. Raises TooLarge, NotUnderstood."""
+        while not self._ended and self._start + len(self._buffer) < position + size:
+            self._forget(position)
+            self._inflate()
+        self._forget(position)
+        return bytes(self._buffer[:size]), self._ended and len(self._buffer) <= size
+
+    def _forget(self, position: int) -> None:
+        gone = min(position - self._start, len(self._buffer))
+        if gone > 0:
+            del self._buffer[:gone]
+            self._start += gone
+
+    def _inflate(self) -> None:
+        chunk = self._tail
+        if not chunk:
+            chunk, _ = self._deflated.window(self._read, _BLOCK)
+            self._read += len(chunk)
+        try:
+            piece = self._inflater.decompress(chunk, _BLOCK)
+        except zlib.error as error:
+            if not self._start and not self._buffer:
+                raise NotUnderstood("the deflated data set is damaged") from error
+            self._ended = True
+            return
+        self._tail = self._inflater.unconsumed_tail
+        self._consumed += len(chunk) - len(self._tail)
+        self._buffer += piece
+        self._ended = self._inflater.eof or not (chunk or piece)
+        self._check()
+
+    def _check(self) -> None:
+        out = self._start + len(self._buffer)
+        if out > self._limits.inflated:
+            raise TooLarge(f"a deflated header of more than {self._limits.inflated} bytes")
+        if out > _RATIO_FROM and out > self._limits.ratio * max(self._consumed, 1):
+            raise TooLarge(f"a data set deflated by more than {self._limits.ratio} to 1")
