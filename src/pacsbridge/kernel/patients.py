@@ -1,0 +1,48 @@
+"""Patient facts → the Patient resource, and the reference to it."""
+
+from typing import Any
+
+from pacsbridge.kernel import names
+from pacsbridge.kernel.identity import patient_id
+from pacsbridge.kernel.model import Values, fullest
+from pacsbridge.kernel.publication import Publication
+from pacsbridge.kernel.values import is_id
+
+_DATA_ABSENT = {
+    "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+    "valueCode": "unknown",
+}
+
+
+def patient(facts: Values, publication: Publication) -> dict[str, Any] | None:
+    """The Patient resource; None for a patient without PatientID, who cannot be told from others."""
+    if "key" not in facts:
+        return None
+    resource: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": patient_id(facts["key"], publication.id_key),
+        "identifier": fullest([facts["identifier"], *facts.get("other_identifiers", ())]),
+        "name": names.listed(facts.get("name", {})),
+        "gender": facts.get("gender"),
+        "birthDate": facts.get("birth_date"),
+    }
+    return {name: value for name, value in resource.items() if value}
+
+
+def subject(facts: Values, publication: Publication) -> dict[str, Any]:
+    """The reference to a patient; without PatientID a display alone, and the reason why nothing else is there."""
+    display = names.display(facts.get("name", {}))
+    if "key" not in facts:
+        result: dict[str, Any] = {"extension": [_DATA_ABSENT]}
+    else:
+        result = {"reference": _url(facts, publication), "type": "Patient", "identifier": facts["identifier"]}
+    result["display"] = display
+    return {name: value for name, value in result.items() if value}
+
+
+def _url(facts: Values, publication: Publication) -> str | None:
+    """Where the patient is read: here, or at the authority; there only a PatientID that is a legal id."""
+    if publication.patient_authority is None:
+        return f"Patient/{patient_id(facts['key'], publication.id_key)}"
+    number = facts["identifier"]["value"]
+    return f"{publication.patient_authority.rstrip('/')}/Patient/{number}" if is_id(number) else None
