@@ -1,0 +1,149 @@
+"""Connections of both engines: many readers, one writer at a time, driver errors translated."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from pacsbridge.errors import Misconfigured, NotUnderstood, Unavailable
+
+BUSY_MILLISECONDS = 10_000
+"""How long a writer waits for another process's transaction."""
+
+_WRITER_LOCK = 0x70616373
+"""The key of PostgreSQL's advisory lock that makes one writer of many processes."""
+
+_STATEMENT_MILLISECONDS = 5_000
+
+
+class Database:
+    """An engine with the pacsbridge way of reading and writing."""
+
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self._url = _resolved(url, data_dir)
+        self.embedded = self._url.get_backend_name() == "sqlite"
+        self._lock = threading.Lock()
+        self.engine = _sqlite(self._url) if self.embedded else _postgresql(self._url)
+
+    @property
+    def label(self) -> str:
+        """The address without its password."""
+        return self._url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection in a read transaction: one consistent view."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """The only write transaction of all threads and processes; committed at the end.
+
+        `durable=False` leaves the sync to a later commit: for what the packs can restore after a power cut.
+        """
+        with self._lock, _translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
+            with connection.begin():
+                yield connection
+
+
+def _resolved(url: str, data_dir: Path) -> URL:
+    if url == "sqlite":
+        return URL.create("sqlite", database=str(data_dir / "index.sqlite"))
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise Misconfigured("store.url: neither 'sqlite' nor a postgresql:// address") from exc
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return parsed
+    raise Misconfigured("store.url: neither 'sqlite' nor a postgresql:// address")
+
+
+def _sqlite(url: URL) -> Engine:
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False}, pool_size=8
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("pacsbridge_write"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        level = "FULL" if options["pacsbridge_durable"] else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        engine = create_engine(
+            url,
+            pool_size=8,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            connect_args={"connect_timeout": 5, "options": f"-c statement_timeout={_STATEMENT_MILLISECONDS}"},
+        )
+    except (ImportError, NoSuchModuleError) as exc:
+        raise Misconfigured(
+            "store.url: PostgreSQL needs the extra: pip install 'pacsbridge[postgres]'"
+        ) from exc
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("pacsbridge_write"):
+            return
+        if not options["pacsbridge_durable"]:
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 60000")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Driver errors as pacsbridge errors: bad data is the caller's, all else passes with time."""
+    try:
+        yield
+    except DBAPIError as exc:
+        if _is_data_fault(exc):
+            raise NotUnderstood(f"the index refuses the value ({type(exc.orig).__name__})") from exc
+        raise Unavailable(f"the index is away ({type(exc.orig).__name__})") from exc
+    except PoolTimeoutError as exc:
+        raise Unavailable("the index is away (no connection is free)") from exc
+    except SQLAlchemyError as exc:
+        raise NotUnderstood(f"the index refuses the statement ({type(exc).__name__})") from exc
+    except UnicodeEncodeError as exc:
+        raise NotUnderstood("the index refuses text that is not Unicode") from exc
+    except OverflowError as exc:
+        raise NotUnderstood("the index refuses a number of that size") from exc
+
+
+def _is_data_fault(exc: DBAPIError) -> bool:
+    names = {base.__name__ for base in type(exc.orig).__mro__}
+    return bool(names & {"DataError", "IntegrityError", "ProgrammingError", "NotSupportedError"})

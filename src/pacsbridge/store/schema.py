@@ -1,0 +1,213 @@
+"""The tables of the index, for both engines."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = 1
+"""The schema version that this code reads and writes: the number of the last migration."""
+
+metadata = MetaData()
+
+Key = BigInteger().with_variant(Integer, "sqlite")
+"""A row number; SQLite numbers rows by itself only under the type INTEGER."""
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("pack", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+
+patient = Table(
+    "patient",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("facts", Text, nullable=False),
+)
+
+study = Table(
+    "study",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("uid", Text, nullable=False, unique=True),
+    Column("patient", Key, ForeignKey("patient.pk"), nullable=False, index=True),
+    Column("facts", Text, nullable=False),
+    Column("sources", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("published", Integer, nullable=False),
+    Column("changed", BigInteger),
+    Column("due", BigInteger),
+    Index("ix_study_due", "due"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("pk", Key, primary_key=True, autoincrement=False),
+    Column("study", Key, ForeignKey("study.pk"), nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    UniqueConstraint("study", "uid", name="uq_series_study_uid"),
+    Index("ix_series_uid", "uid"),
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("uid", Text, nullable=False, unique=True),
+    Column("study", Key, ForeignKey("study.pk"), nullable=False),
+    Column("series", Key, ForeignKey("series.pk"), nullable=False),
+    Column("sop_class", Text, nullable=False),
+    Column("number", BigInteger),
+    Column("title", Text),
+    Column("availability", Text),
+    Column("transfer_syntax", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Index("ix_instance_study_series", "study", "series"),
+)
+
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("sop_uid", Text, primary_key=True),
+    Column("by_uid", Text, primary_key=True),
+    Column("study_uid", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_rejection_study_uid", "study_uid"),
+)
+
+issue = Table(
+    "issue",
+    metadata,
+    Column("instance_uid", Text, primary_key=True),
+    Column("keyword", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("study_uid", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_issue_study_uid", "study_uid"),
+)
+
+conflict = Table(
+    "conflict",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("study_uid", Text, nullable=False),
+    Column("instance_uid", Text, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("known", Text, nullable=False),
+    Column("new", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_conflict_study_uid", "study_uid"),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("location", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    UniqueConstraint("kind", "key", "source", "reason", name="uq_dead_letter"),
+    Index("ix_dead_letter_key", "key"),
+)
+
+resource = Table(
+    "resource",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("study", Key),
+    Index("ix_resource_study", "study"),
+    UniqueConstraint("type", "id", name="uq_resource_type_id"),
+    Index("ix_resource_type_pk", "type", "pk"),
+    Index("ix_resource_type_updated", "type", "updated", "pk"),
+    sqlite_autoincrement=True,
+)
+
+version = Table(
+    "version",
+    metadata,
+    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("updated", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("body", LargeBinary),
+)
+
+token = Table(
+    "search_token",
+    metadata,
+    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
+    Column("param", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Index("ix_search_token", "param", "value", "resource", "system"),
+)
+
+reference = Table(
+    "search_reference",
+    metadata,
+    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
+    Column("param", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Index("ix_search_reference", "param", "target", "resource", "type"),
+)
+
+date = Table(
+    "search_date",
+    metadata,
+    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
+    Column("param", Text, primary_key=True),
+    Column("low", BigInteger, primary_key=True),
+    Column("high", BigInteger, primary_key=True),
+    Index("ix_search_date", "param", "low", "high", "resource"),
+)
+
+string = Table(
+    "search_string",
+    metadata,
+    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
+    Column("param", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Index("ix_search_string", "param", "value", "resource"),
+)
+
+SEARCH_TABLES = (token, reference, date, string)
+"""The tables whose rows say how a published resource can be found."""

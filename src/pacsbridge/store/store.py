@@ -1,0 +1,194 @@
+"""The store's contract: a dozen verbs over one database, SQLite or PostgreSQL."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy import delete, select
+
+from pacsbridge.kernel.model import StudyState
+from pacsbridge.kernel.query import Query
+from pacsbridge.store import documents, findings, migrations, schema, search, states
+from pacsbridge.store.engine import Database
+from pacsbridge.store.index import Batch, Timing
+from pacsbridge.store.records import Arrival, DeadLetter, Document, Draft, Due, Held, Page, Version
+from pacsbridge.store.upsert import upsert
+
+_SECOND = 1_000_000
+
+
+class Store:
+    """Facts, states and documents of one deployment; every method may be called from any thread.
+
+    Raises Unavailable when the database is away, NotUnderstood when it refuses a value.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        data_dir: Path,
+        search_rows: documents.Rows,
+        *,
+        quiet_seconds: float = 2,
+        max_wait_seconds: float = 30,
+        keep_first: bool = False,
+    ) -> None:
+        self._database = Database(url, data_dir)
+        self._search_rows = search_rows
+        self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
+        self._keep_first = keep_first
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database lives in this process, so that a point read costs no round trip."""
+        return self._database.embedded
+
+    @property
+    def label(self) -> str:
+        """The database's address without its password."""
+        return self._database.label
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def migrate(self) -> int:
+        """Bring the schema up to date; returns how many migrations ran."""
+        return migrations.migrate(self._database)
+
+    def pending_migrations(self) -> int:
+        """How many migrations are to run. Misconfigured when the database is newer than this code."""
+        return migrations.pending(self._database)
+
+    def ping(self) -> None:
+        """Raise Unavailable unless the database answers."""
+        with self._database.read() as connection:
+            connection.execute(select(1))
+
+    # facts
+
+    def put(self, arrivals: Sequence[Arrival], checkpoints: Mapping[str, int], now: int) -> int:
+        """Index a batch in one transaction, with the pack positions that it reaches.
+
+        Returns how many instances changed something; a re-sent instance changes nothing.
+        """
+        with self._database.write(durable=False) as connection:
+            changed = Batch(connection, self._timing, keep_first=self._keep_first).put(arrivals, now)
+            rows = [{"pack": pack, "position": position} for pack, position in checkpoints.items()]
+            upsert(connection, schema.checkpoint, rows, key=("pack",))
+        return changed
+
+    def digest(self, sop_uid: str) -> bytes | None:
+        """The SHA-256 of the data set that is indexed under a SOP Instance UID."""
+        c = schema.instance.c
+        with self._database.read() as connection:
+            found = connection.execute(select(c.sha256).where(c.uid == sop_uid)).scalar()
+        return None if found is None else bytes(found)
+
+    def checkpoints(self) -> Mapping[str, int]:
+        """Up to where each pack has been indexed."""
+        c = schema.checkpoint.c
+        with self._database.read() as connection:
+            return {row.pack: row.position for row in connection.execute(select(c.pack, c.position))}
+
+    def forget_facts(self) -> None:
+        """Empty the index of facts, for it to be rebuilt from the packs; documents keep their versions."""
+        tables = (schema.issue, schema.conflict, schema.rejection, schema.instance, schema.series)
+        with self._database.write() as connection:
+            for table in (*tables, schema.study, schema.patient, schema.checkpoint):
+                connection.execute(delete(table))
+
+    def held(
+        self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    ) -> Sequence[Held]:
+        """The instances held of a study, one series or one instance of it, in the order of their bytes."""
+        with self._database.read() as connection:
+            return states.held(connection, study_uid, series_uid, sop_uid)
+
+    # publishing
+
+    def due(self, now: int, limit: int = 100) -> Sequence[Due]:
+        """Studies to be published at `now` (microseconds since 1970)."""
+        with self._database.read() as connection:
+            return states.due(connection, now, limit)
+
+    def next_due(self) -> int | None:
+        """When the next study is to be published; None when none waits."""
+        with self._database.read() as connection:
+            return states.next_due(connection)
+
+    def pending(self) -> int:
+        """How many studies wait to be published."""
+        with self._database.read() as connection:
+            return states.pending(connection)
+
+    def study_state(self, study: Due) -> StudyState | None:
+        """Everything known of a study."""
+        with self._database.read() as connection:
+            return states.study_state(connection, study.pk)
+
+    def publish(self, drafts: Iterable[Draft], now: int, settled: Sequence[Due] = ()) -> int:
+        """Write new versions of the drafts whose content differs from what is published.
+
+        `settled` are the studies whose revisions the drafts show. Returns how many versions were written.
+        """
+        now = now // 1000 * 1000
+        with self._database.write() as connection:
+            written = sum(documents.publish(connection, draft, now, self._search_rows) for draft in drafts)
+            for study in settled:
+                states.settle(connection, study)
+        return written
+
+    def postpone(self, study: Due, until: int) -> None:
+        """Try to publish a study again at `until`."""
+        with self._database.write() as connection:
+            states.postpone(connection, study, until)
+
+    def all_due(self, now: int) -> int:
+        """Every study is due now; returns how many."""
+        with self._database.write() as connection:
+            return states.all_due(connection, now)
+
+    # documents
+
+    def version(self, type_: str, id_: str) -> Version | None:
+        """The current version's number and time, without its body."""
+        with self._database.read() as connection:
+            return documents.version(connection, type_, id_)
+
+    def document(self, type_: str, id_: str, number: int | None = None) -> Document | None:
+        """The current version of a resource, or its version `number`."""
+        with self._database.read() as connection:
+            return documents.document(connection, type_, id_, number)
+
+    def search(self, query: Query) -> Page:
+        """One page of the resources that match."""
+        with self._database.read() as connection:
+            return search.search(connection, query)
+
+    # what went wrong
+
+    def bury(self, letter: DeadLetter, now: int) -> None:
+        """Record what could not be taken; the same again counts up."""
+        with self._database.write() as connection:
+            findings.bury(connection, letter, now)
+
+    def dead_letters(self, limit: int = 1000) -> Sequence[DeadLetter]:
+        """What could not be taken or sent on, the latest first."""
+        with self._database.read() as connection:
+            return findings.dead_letters(connection, limit)
+
+    def why(self, key: str) -> Mapping[str, Sequence[Mapping[str, object]]]:
+        """What is on record about a UID: studies, instances, issues, conflicts, dead letters."""
+        with self._database.read() as connection:
+            return findings.why(connection, key)
+
+    def setting(self, name: str, fresh: Callable[[], str]) -> str:
+        """A value that all processes share; the first one to ask makes it."""
+        c = schema.setting.c
+        with self._database.write() as connection:
+            found: str | None = connection.execute(select(c.value).where(c.name == name)).scalar()
+            if found is not None:
+                return found
+            value = fresh()
+            connection.execute(schema.setting.insert(), {"name": name, "value": value})
+        return value

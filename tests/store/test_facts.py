@@ -1,0 +1,239 @@
+"""The store's contract, facts: the same tests on SQLite and PostgreSQL."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from pacsbridge.kernel.attributes import Issue
+from pacsbridge.kernel.model import Facts, Rejection, StudyState
+from pacsbridge.store.records import Arrival, Due
+from pacsbridge.store.store import Store
+
+SECOND = 1_000_000
+NOW = 1_700_000_000 * SECOND
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def arrival(  # noqa: PLR0913 - each argument is one thing that a test varies
+    number: int,
+    *,
+    study: str = "1.2.3",
+    series: str = "1.2.3.1",
+    patient: dict[str, Any] | None = None,
+    content: bytes | None = None,
+    rejections: tuple[Rejection, ...] = (),
+    issues: tuple[Issue, ...] = (),
+    study_facts: dict[str, Any] | None = None,
+) -> Arrival:
+    """One instance of a study, numbered."""
+    uid = f"{series}.{number}"
+    return Arrival(
+        facts=Facts(
+            patient={"key": "A|1", "gender": "female"} if patient is None else patient,
+            study={"uid": study, **(study_facts or {})},
+            series={"uid": series},
+            instance={"uid": uid, "sop_class": CT, "number": number},
+            rejections=rejections,
+            issues=issues,
+        ),
+        source="urn:dicom:ae:CT1",
+        received=NOW,
+        transfer_syntax="1.2.840.10008.1.2.1",
+        location=f"pack:1:{number}:10",
+        size=10,
+        sha256=sha256(content if content is not None else uid.encode()).digest(),
+    )
+
+
+def state(store: Store, uid: str = "1.2.3") -> StudyState:
+    """The state of a study that is due."""
+    found = store.study_state(next(due for due in store.due(NOW * 2) if due.uid == uid))
+    assert found is not None
+    return found
+
+
+def due(store: Store) -> Due:
+    """The only study that waits."""
+    (found,) = store.due(NOW * 2)
+    return found
+
+
+def test_instances_of_a_study_come_together(store: Store) -> None:
+    """Two series of one study are one state with all their instances."""
+    store.put([arrival(1), arrival(2), arrival(1, series="1.2.3.2")], {}, NOW)
+    found = state(store)
+    assert sorted(len(series.instances) for series in found.series) == [1, 2]
+    assert found.patient["key"] == "A|1"
+    assert found.sources == ("urn:dicom:ae:CT1",)
+
+
+def test_resent_instance_changes_nothing(store: Store) -> None:
+    """An identical instance bumps no revision, in the same batch and in a later one."""
+    assert store.put([arrival(1), arrival(1)], {}, NOW) == 1
+    before = due(store)
+    assert store.put([arrival(1)], {}, NOW + SECOND) == 0
+    assert due(store) == before
+
+
+def test_other_content_replaces_and_is_on_record(store: Store) -> None:
+    """The same SOP Instance UID with other content: the later one stands, the conflict can be seen."""
+    store.put([arrival(1, content=b"a")], {}, NOW)
+    assert store.put([arrival(1, content=b"b")], {}, NOW) == 1
+    assert store.digest("1.2.3.1.1") == sha256(b"b").digest()
+    conflicts = store.why("1.2.3.1.1")["conflicts"]
+    assert [conflict["field"] for conflict in conflicts] == ["content"]
+
+
+def test_keep_first_keeps_the_first(make_store: Callable[..., Store]) -> None:
+    """With keep-first other content changes nothing, but is on record."""
+    store = make_store(keep_first=True)
+    store.put([arrival(1, content=b"a")], {}, NOW)
+    assert store.put([arrival(1, content=b"b")], {}, NOW) == 0
+    assert store.digest("1.2.3.1.1") == sha256(b"a").digest()
+    assert len(store.why("1.2.3.1.1")["conflicts"]) == 1
+
+
+def test_instance_that_moves_to_another_study_leaves_the_first(store: Store) -> None:
+    """A SOP Instance UID under a second study: the last writer wins, both studies are published anew."""
+    store.put([arrival(1, content=b"a"), arrival(2)], {}, NOW)
+    moved = arrival(1, content=b"b", study="1.2.9")
+    store.put([moved], {}, NOW)
+    assert {study.uid for study in store.due(NOW * 2)} == {"1.2.3", "1.2.9"}
+    assert [instance.uid for series in state(store).series for instance in series.instances] == ["1.2.3.1.2"]
+
+
+def test_study_under_a_second_patient(store: Store) -> None:
+    """The last writer wins; the conflict is recorded."""
+    store.put([arrival(1)], {}, NOW)
+    store.put([arrival(2, patient={"key": "A|2"})], {}, NOW)
+    assert state(store).patient["key"] == "A|2"
+    assert [c["field"] for c in store.why("1.2.3")["conflicts"]] == ["patient"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_missing_patient_id_never_hides_the_known_one(store: Store, order: tuple[int, ...]) -> None:
+    """Instances without PatientID leave the study with the patient that the others name, in any order."""
+    arrivals = [arrival(1, patient={}), arrival(2), arrival(3, patient={})]
+    for number in order:
+        store.put([arrivals[number]], {}, NOW)
+    assert state(store).patient["key"] == "A|1"
+    assert not store.why("1.2.3")["conflicts"]
+
+
+def test_corrected_patient_makes_all_studies_due(store: Store) -> None:
+    """A study that is published is due again when its patient's facts change."""
+    store.put([arrival(1)], {}, NOW)
+    store.publish([], NOW, settled=store.due(NOW * 2))
+    assert not store.due(NOW * 2)
+    store.put(
+        [arrival(1, study="1.2.4", series="1.2.4.1", patient={"key": "A|1", "gender": "male"})], {}, NOW
+    )
+    assert {study.uid for study in store.due(NOW * 2)} == {"1.2.3", "1.2.4"}
+
+
+def test_quiet_period_and_longest_wait(make_store: Callable[..., Store]) -> None:
+    """Due `quiet` after the last instance, but never later than `max_wait` after the first."""
+    store = make_store(quiet_seconds=2, max_wait_seconds=5)
+    store.put([arrival(1)], {}, NOW)
+    assert store.next_due() == NOW + 2 * SECOND
+    store.put([arrival(2)], {}, NOW + 1 * SECOND)
+    assert store.next_due() == NOW + 3 * SECOND
+    store.put([arrival(3)], {}, NOW + 4 * SECOND)
+    assert store.next_due() == NOW + 5 * SECOND
+    assert not store.due(NOW + 5 * SECOND - 1)
+    assert len(store.due(NOW + 5 * SECOND)) == 1
+
+
+def test_change_while_rendering_stays_due(store: Store) -> None:
+    """An instance that comes between rendering and settling is published by the next round."""
+    store.put([arrival(1)], {}, NOW)
+    rendered = store.due(NOW * 2)
+    store.put([arrival(2)], {}, NOW + SECOND)
+    store.publish([], NOW, settled=rendered)
+    assert due(store).revision == rendered[0].revision + 1
+
+
+def test_rejection_notes_reach_the_instances(store: Store) -> None:
+    """A rejection is shown on the instance, whichever of the two comes first."""
+    note = arrival(9, series="1.2.3.9", rejections=(Rejection("1.2.3", "1.2.3.1.1", "113001"),))
+    store.put([note], {}, NOW)
+    store.put([arrival(1)], {}, NOW)
+    rejected = {i.uid: i.rejected for series in state(store).series for i in series.instances}
+    assert rejected == {"1.2.3.1.1": "113001", "1.2.3.9.9": None}
+
+
+def test_expired_instances_are_not_held(store: Store) -> None:
+    """Data retention expired is a deletion: nothing to retrieve."""
+    note = arrival(9, series="1.2.3.9", rejections=(Rejection("1.2.3", "1.2.3.1.1", "113039"),))
+    store.put([arrival(1), note], {}, NOW)
+    assert [held.sop_uid for held in store.held("1.2.3")] == ["1.2.3.9.9"]
+
+
+def test_held_at_each_level(store: Store) -> None:
+    """Study, series and instance; an unknown UID holds nothing."""
+    store.put([arrival(1), arrival(2), arrival(1, series="1.2.3.2")], {}, NOW)
+    assert len(store.held("1.2.3")) == 3
+    assert len(store.held("1.2.3", "1.2.3.1")) == 2
+    (one,) = store.held("1.2.3", "1.2.3.1", "1.2.3.1.2")
+    assert (one.sop_uid, one.location, one.size) == ("1.2.3.1.2", "pack:1:2:10", 10)
+    assert store.held("1.2.3", "1.2.3.2", "1.2.3.1.2") == []
+    assert store.held("9") == []
+
+
+def test_issues_are_recorded_once(store: Store) -> None:
+    """An issue of an instance is on record, and only once when the instance is replaced."""
+    issue = Issue("SeriesNumber", "-1", "negative")
+    store.put([arrival(1, content=b"a", issues=(issue,))], {}, NOW)
+    store.put([arrival(1, content=b"b", issues=(issue,))], {}, NOW)
+    assert [found["keyword"] for found in store.why("1.2.3.1.1")["issues"]] == ["SeriesNumber"]
+
+
+def test_checkpoints_move_with_the_facts(store: Store) -> None:
+    """The positions that a batch reaches are there when its facts are."""
+    store.put([arrival(1)], {"00000001": 100}, NOW)
+    store.put([arrival(2)], {"00000001": 200, "00000002": 10}, NOW)
+    assert store.checkpoints() == {"00000001": 200, "00000002": 10}
+
+
+def test_refused_batch_leaves_nothing(store: Store) -> None:
+    """A batch is all or nothing: after a refusal neither facts nor checkpoint have moved."""
+    bad = replace(arrival(2), size=2**70)
+    with pytest.raises(Exception, match="refuses"):
+        store.put([arrival(1), bad], {"00000001": 100}, NOW)
+    assert store.checkpoints() == {}
+    assert store.held("1.2.3") == []
+
+
+def test_racing_writers_lose_nothing(store: Store) -> None:
+    """Many threads put instances of one new study: every instance is there, once."""
+    threads = [
+        threading.Thread(target=store.put, args=([arrival(10 * n + m) for m in range(10)], {}, NOW))
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (series,) = state(store).series
+    assert len({instance.uid for instance in series.instances}) == 80
+    assert due(store).revision == 8
+
+
+def test_reindex_keeps_documents(store: Store) -> None:
+    """Emptying the facts leaves nothing of them."""
+    store.put([arrival(1)], {"00000001": 100}, NOW)
+    store.forget_facts()
+    assert store.held("1.2.3") == []
+    assert store.checkpoints() == {}
+    assert store.next_due() is None
+
+
+def test_setting_is_made_once(store: Store) -> None:
+    """The first caller's value stands."""
+    assert store.setting("id_key", lambda: "a") == "a"
+    assert store.setting("id_key", lambda: "b") == "a"
