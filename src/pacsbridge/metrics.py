@@ -1,0 +1,62 @@
+"""What is counted and timed: every metric stands here, once, and is served under `/metrics`.
+
+Labels are few and closed (a status, a route's pattern, a reason from a table): never a UID, an AE title or
+anything else that a peer chooses.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+"""Our own: libraries that register in the global one don't appear."""
+
+ProcessCollector(namespace="pacsbridge", registry=REGISTRY)
+
+_QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_SLOW = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+DIMSE_ASSOCIATIONS = Gauge(
+    "pacsbridge_dimse_associations", "Associations that are established now.", registry=REGISTRY
+)
+DIMSE_REJECTED = Counter(
+    "pacsbridge_dimse_rejected",
+    "Associations and connections refused, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+STORES = Counter(
+    "pacsbridge_dimse_stores",
+    "C-STORE requests answered, by status (PS3.4 B.2.3).",
+    ["status"],
+    registry=REGISTRY,
+)
+INTAKE_SECONDS = Histogram(
+    "pacsbridge_intake_seconds",
+    "From a whole instance to its durability.",
+    buckets=_QUICK,
+    registry=REGISTRY,
+)
+INSTANCES_INDEXED = Counter(
+    "pacsbridge_instances_indexed", "Instances that the index has taken as new or changed.", registry=REGISTRY
+)
+INDEX_BACKLOG = Gauge(
+    "pacsbridge_index_backlog", "Instances that are durable and wait for the index.", registry=REGISTRY
+)
+STUDIES_PUBLISHED = Counter(
+    "pacsbridge_studies_published", "Revisions of studies rendered and published.", registry=REGISTRY
+)
+PUBLISH_SECONDS = Histogram(
+    "pacsbridge_publish_seconds", "One round of publishing what is due.", buckets=_SLOW, registry=REGISTRY
+)
+HTTP_REQUESTS = Counter(
+    "pacsbridge_http_requests",
+    "HTTP requests answered, by route pattern, method and status.",
+    ["route", "method", "status"],
+    registry=REGISTRY,
+)
+HTTP_SECONDS = Histogram(
+    "pacsbridge_http_seconds",
+    "Time to the answer's end, by route pattern.",
+    ["route"],
+    buckets=_QUICK,
+    registry=REGISTRY,
+)
