@@ -43,17 +43,21 @@ def concept(item: Attributes, scope: Scope) -> Concept | None:
     )
 
 
-def concepts(items: Sequence[Attributes], text: str, scope: Scope) -> list[Concept]:
-    """Items as concepts, and a free text beside them.
+def concepts(items: Sequence[Attributes], scope: Scope) -> list[Concept]:
+    """Items as concepts, without those that say nothing."""
+    return [one for item in items if (one := concept(item, scope))]
+
+
+def with_text(coded: Sequence[Concept], text: str | None) -> list[Concept]:
+    """Concepts and a free text beside them.
 
     The text belongs to a lone code and becomes its `text`; beside several it is a concept of its own.
     """
-    found = [one for item in items if (one := concept(item, scope))]
     if not text:
-        return found
-    if len(found) == 1:
-        return [{**found[0], "text": text}]
-    return [*found, {"text": text}]
+        return list(coded)
+    if len(coded) == 1:
+        return [{**coded[0], "text": text}]
+    return [*coded, {"text": text}]
 
 
 def meaning(item: Attributes, scope: Scope) -> str:

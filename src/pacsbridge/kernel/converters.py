@@ -1,4 +1,4 @@
-"""Converters of the mapping table: attributes of one data set → the value of one fact, None when there is none.
+"""Converters of the mapping table: attributes of one data set → the value of one fact, or None.
 
 All are total: what cannot be used is left out and noted in the scope.
 """
@@ -205,13 +205,12 @@ def study_id(attributes: Attributes, scope: Scope) -> Identifier | None:
 
 def procedures(attributes: Attributes, scope: Scope) -> list[concepts.Concept]:
     """Procedure Code Sequence (0008,1032)."""
-    return concepts.concepts(scope.items(attributes, "ProcedureCodeSequence"), "", scope)
+    return concepts.concepts(scope.items(attributes, "ProcedureCodeSequence"), scope)
 
 
 def requested_procedures(attributes: Attributes, scope: Scope) -> list[concepts.Concept]:
-    """Requested Procedure Code Sequence (0032,1064) and Description (0032,1060)."""
-    items = scope.items(attributes, "RequestedProcedureCodeSequence")
-    return concepts.concepts(items, scope.text(attributes, "RequestedProcedureDescription"), scope)
+    """Requested Procedure Code Sequence (0032,1064)."""
+    return concepts.concepts(scope.items(attributes, "RequestedProcedureCodeSequence"), scope)
 
 
 def comments(attributes: Attributes, scope: Scope) -> str | None:
@@ -271,8 +270,8 @@ def reasons(attributes: Attributes, scope: Scope) -> list[concepts.Concept]:
     """Reasons for the requested procedure, of the root and of each request."""
     found = []
     for item in (attributes, *scope.items(attributes, "RequestAttributesSequence")):
-        codes_ = scope.items(item, "ReasonForRequestedProcedureCodeSequence")
-        found += concepts.concepts(codes_, scope.text(item, "ReasonForTheRequestedProcedure"), scope)
+        coded = concepts.concepts(scope.items(item, "ReasonForRequestedProcedureCodeSequence"), scope)
+        found += concepts.with_text(coded, scope.text(item, "ReasonForTheRequestedProcedure"))
     return found
 
 

@@ -12,6 +12,7 @@ _DATE = re.compile(r"([0-9]{4})(?:([.-]?)([0-9]{2})(?:\2([0-9]{2}))?)?")
 _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:\.([0-9]{1,6})[0-9]*)?)?)?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
 _DATE_TIME = re.compile(r"([0-9]{4,8})([0-9]{2}[0-9:.]*)?([+-][0-9:]+)?")
+_FULL_DATE = len("2020-01-31")
 _FIRST_OFFSET, _LAST_OFFSET = -12 * 60, 14 * 60
 
 
@@ -74,8 +75,8 @@ def _offset_text(minutes: int) -> str | None:
 
 @lru_cache(maxsize=4096)
 def date_time(day: str, time: str | None, offset: str | None, zone: tzinfo | None) -> str:
-    """The FHIR dateTime of a `da`, a `tm` and what is known of the offset; the date alone where that lacks."""
-    if time is None or len(day) < 10:
+    """The FHIR dateTime of a `da`, a `tm` and an offset; the date alone where one of them lacks."""
+    if time is None or len(day) < _FULL_DATE:
         return day
     known = offset or (_zone_offset(day, time, zone) if zone else None)
     return f"{day}T{time}{known}" if known else day

@@ -1,22 +1,38 @@
 """Attributes of one data set → facts and issues, by walking the mapping table."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from pacsbridge.kernel.attributes import Attributes
+from pacsbridge.kernel.converters import Convert
 from pacsbridge.kernel.identity import Context
-from pacsbridge.kernel.mapping import ROWS, Row
+from pacsbridge.kernel.mapping import ROWS
 from pacsbridge.kernel.model import Facts, Level, Merge, Values, union
 from pacsbridge.kernel.scope import Scope
 from pacsbridge.kernel.titles import rejections
 
 _NO_CONTEXT = Context()
+_LEVELS = tuple(Level)
+
+
+class _Step(NamedTuple):
+    """A row as the loop needs it."""
+
+    level: int
+    name: str
+    convert: Convert
+    is_union: bool
 
 
 @lru_cache(maxsize=512)
-def _plan(keywords: tuple[str, ...]) -> tuple[Row, ...]:
+def _plan(keywords: tuple[str, ...]) -> tuple[_Step, ...]:
     """The rows that a data set with these keywords can fill; instances of a series share their keywords."""
     present = set(keywords)
-    return tuple(row for row in ROWS if row.required or not present.isdisjoint(row.keywords))
+    return tuple(
+        _Step(_LEVELS.index(row.level), row.name, row.convert, row.merge is Merge.UNION)
+        for row in ROWS
+        if row.required or not present.isdisjoint(row.keywords)
+    )
 
 
 def extract(attributes: Attributes, context: Context = _NO_CONTEXT) -> Facts:
@@ -26,10 +42,10 @@ def extract(attributes: Attributes, context: Context = _NO_CONTEXT) -> Facts:
     where the Study, Series or SOP Instance UID or the SOP Class UID is missing or no UID.
     """
     scope = Scope(attributes, context)
-    facts: dict[Level, Values] = {level: {} for level in Level}
-    for row in _plan(tuple(attributes)):
-        value = row.convert(attributes, scope)
+    facts: tuple[Values, Values, Values, Values] = ({}, {}, {}, {})
+    for level, name, convert, is_union in _plan(tuple(attributes)):
+        value = convert(attributes, scope)
         if value is not None:
-            facts[row.level][row.name] = union((), value) if row.merge is Merge.UNION else value
+            facts[level][name] = union((), value) if is_union else value
     rejected = rejections(attributes, scope)
-    return Facts(*(facts[level] for level in Level), rejected, tuple(scope.issues))
+    return Facts(*facts, rejected, scope.issues)

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from pacsbridge.errors import Misconfigured
 from pacsbridge.kernel.terminology import IDENTIFIER_TYPES
 from pacsbridge.kernel.values import is_id, is_uri
 
@@ -24,14 +25,21 @@ _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
+_SYSTEM_MAPS = (
+    "patient_systems", "accession_systems", "encounter_systems", "specimen_systems", "coding_systems"
+)  # fmt: skip
+_DEFAULT_SYSTEMS = ("patient_system", "accession_system", "study_id_system")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the configuration of a source adds to its headers.
 
     `zone` is used where (0008,0201) lacks. The `…_systems` map local namespaces (and, for `coding_systems`,
     scheme designators) to systems; `patient_system` and `accession_system` hold where a header names no
-    issuer, and Study IDs are identifiers only under a `study_id_system`. `r4_laterality` takes the concepts of
-    R4's example value set, `study_comments` emits notes, `device_performer` names the device as a performer.
+    issuer, and Study IDs are identifiers only under a `study_id_system`. `r4_laterality` takes the concepts
+    of R4's example value set, `study_comments` emits notes, `device_performer` makes the device a performer.
+    Raises Misconfigured for a system that is no absolute URI.
     """
 
     zone: tzinfo | None = None
@@ -46,6 +54,20 @@ class Context:
     r4_laterality: bool = False
     study_comments: bool = False
     device_performer: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the systems: a FHIR uri carries them."""
+        for name in _SYSTEM_MAPS:
+            for designator, system in getattr(self, name).items():
+                _check_system(f"{name}: {designator}", system)
+        for name in _DEFAULT_SYSTEMS:
+            if (system := getattr(self, name)) is not None:
+                _check_system(name, system)
+
+
+def _check_system(name: str, system: str) -> None:
+    if not is_uri(system):
+        raise Misconfigured(f"{name} must be an absolute URI")
 
 
 class Issuer(NamedTuple):

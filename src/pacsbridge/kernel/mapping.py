@@ -30,7 +30,7 @@ class Row:
     required: bool = False
 
 
-def _row(  # noqa: PLR0913 - a row has as many columns
+def _row(
     level: Level,
     name: str,
     path: str,
@@ -79,9 +79,10 @@ ROWS: tuple[Row, ...] = (
          to.unsigned("NumberOfStudyRelatedInstances"), _NEWEST),
     _row(_STUDY, "procedures", "ImagingStudy.procedureCode", "ProcedureCodeSequence",
          to.listed(to.procedures), _REFINE),
-    _row(_STUDY, "requested_procedures", "ImagingStudy.procedureCode",
-         "RequestedProcedureCodeSequence RequestedProcedureDescription",
+    _row(_STUDY, "requested_procedures", "ImagingStudy.procedureCode", "RequestedProcedureCodeSequence",
          to.listed(to.requested_procedures), _REFINE),
+    _row(_STUDY, "requested_description", "ImagingStudy.procedureCode", "RequestedProcedureDescription",
+         to.text("RequestedProcedureDescription")),
     _row(_STUDY, "comments", "ImagingStudy.note", "StudyComments", to.comments),
     _row(_STUDY, "description", "ImagingStudy.description", "StudyDescription", to.text("StudyDescription")),
 
@@ -116,8 +117,8 @@ ROWS: tuple[Row, ...] = (
     _row(_SERIES, "physicians", "ImagingStudy.series.performer",
          "PerformingPhysicianName PerformingPhysicianIdentificationSequence",
          to.listed(to.performing_physicians), _UNION),
-    _row(_SERIES, "operators", "ImagingStudy.series.performer", "OperatorsName OperatorIdentificationSequence",
-         to.listed(to.operators), _UNION),
+    _row(_SERIES, "operators", "ImagingStudy.series.performer",
+         "OperatorsName OperatorIdentificationSequence", to.listed(to.operators), _UNION),
     _row(_SERIES, "devices", "ImagingStudy.series.performer",
          "Manufacturer ManufacturerModelName DeviceSerialNumber", to.listed(references.device), _UNION),
     _row(_SERIES, "requests", "ImagingStudy.basedOn",
@@ -129,9 +130,10 @@ ROWS: tuple[Row, ...] = (
     _row(_SERIES, "procedure_steps", "ImagingStudy.procedureReference",
          "ReferencedPerformedProcedureStepSequence", to.listed(to.procedure_steps), _UNION),
     _row(_SERIES, "performed_location", "ImagingStudy.location", "PerformedLocation",
-         references.performed_location),
-    _row(_SERIES, "department", "ImagingStudy.location", "InstitutionalDepartmentName InstitutionName",
-         references.department, _REFINE),
+         to.text("PerformedLocation")),
+    _row(_SERIES, "department", "ImagingStudy.location", "InstitutionalDepartmentName",
+         to.text("InstitutionalDepartmentName")),
+    _row(_SERIES, "institution", "ImagingStudy.location", "InstitutionName", to.text("InstitutionName")),
 
     _row(_INSTANCE, "uid", "ImagingStudy.series.instance.uid", "SOPInstanceUID", to.uid("SOPInstanceUID"),
          required=True),

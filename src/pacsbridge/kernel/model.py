@@ -152,6 +152,8 @@ def merge(
 
 def union(known: Sequence[Any], new: Sequence[Any]) -> list[Any]:
     """All distinct values of both in the order of their JSON text, at most `MOST`."""
+    if not known and len(new) == 1:
+        return list(new)
     by_text = {json.dumps(value, sort_keys=True): value for value in (*known, *new)}
     return [by_text[text] for text in sorted(by_text)[:MOST]]
 

@@ -1,6 +1,7 @@
 """Person names (PS3.5 6.2.1) → FHIR HumanName, and a readable text for references."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pacsbridge.kernel.values import clean
@@ -30,6 +31,7 @@ def listed(names: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+@lru_cache(maxsize=1024)
 def readable(text: str) -> str | None:
     """A PN as people write it, without carets: `Dr Jane M Doe Jr`; None when nothing is named."""
     alphabetic, *others = text.split("=")
@@ -55,7 +57,7 @@ def _written(group: str) -> str:
 
 
 def _components(group: str) -> Sequence[str]:
-    """Family, given, middle name, prefix and suffix, cleaned; what lacks is empty, what is beyond is dropped."""
+    """Family, given, middle name, prefix, suffix: cleaned, empty where one lacks, no more than five."""
     parts = [clean(part) for part in group.split("^", 5)[:5]]
     return parts + [""] * (5 - len(parts))
 

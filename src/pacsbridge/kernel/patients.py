@@ -30,7 +30,7 @@ def patient(facts: Values, publication: Publication) -> dict[str, Any] | None:
 
 
 def subject(facts: Values, publication: Publication) -> dict[str, Any]:
-    """The reference to a patient; without PatientID a display alone, and the reason why nothing else is there."""
+    """The reference to a patient; without PatientID a display alone, marked as lacking the rest."""
     display = names.display(facts.get("name", {}))
     if "key" not in facts:
         result: dict[str, Any] = {"extension": [_DATA_ABSENT]}

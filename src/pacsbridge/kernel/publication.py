@@ -47,6 +47,7 @@ class EndpointSpec:
     managing_organization: str | None = None
 
     def __post_init__(self) -> None:
+        """Check, and bring the address into its one form."""
         if self.connection_type not in CONNECTION_TYPES:
             raise Misconfigured(f"endpoint: connection_type must be one of {', '.join(CONNECTION_TYPES)}")
         if self.status not in STATUSES:
@@ -92,6 +93,7 @@ class Publication:
     reason_reference: str | None = None
 
     def __post_init__(self) -> None:
+        """Check what the configuration says."""
         if self.id_form not in ("uid", "hash"):
             raise Misconfigured("id_form must be uid or hash")
         if self.patient_authority is not None and not is_uri(self.patient_authority):

@@ -1,4 +1,4 @@
-"""Logical references: people, visits, orders, specimens, places and devices, by their identifiers and names."""
+"""Logical references: people, devices, visits, orders and specimens by their identifiers and names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,6 @@ from pacsbridge.kernel.identity import Identifier, Issuer, identifier, issuer
 from pacsbridge.kernel.names import readable
 from pacsbridge.kernel.scope import Scope
 from pacsbridge.kernel.terminology import PARTICIPATIONS
-from pacsbridge.kernel.values import clean
 
 Reference = dict[str, Any]
 
@@ -68,6 +67,8 @@ def people(attributes: Attributes, scope: Scope, names: str, identifications: st
     """
     displays = [readable(text) for text in attributes.texts(names)]
     items = scope.items(attributes, identifications)
+    if not items:
+        return [reference("Practitioner", display=display) for display in displays if display]
     if len(displays) == len(items):
         pairs: Sequence[tuple[str | None, Attributes | None]] = list(zip(displays, items, strict=True))
     else:
@@ -169,16 +170,3 @@ def specimens(attributes: Attributes, scope: Scope) -> list[Reference]:
             by = issued_by(issuing, scope, scope.context.specimen_systems)
             found.append(reference("Specimen", identifier(number, by)))
     return found
-
-
-def performed_location(attributes: Attributes, scope: Scope) -> Reference | None:
-    """Performed Location (0040,0243)."""
-    place = scope.text(attributes, "PerformedLocation")
-    return reference("Location", display=place) if place else None
-
-
-def department(attributes: Attributes, scope: Scope) -> Reference | None:
-    """The department (0008,1040) and the institution (0008,0080) of the equipment."""
-    parts = (scope.text(attributes, "InstitutionalDepartmentName"), scope.text(attributes, "InstitutionName"))
-    place = clean(", ".join(filter(None, parts)))
-    return reference("Location", display=place) if place else None

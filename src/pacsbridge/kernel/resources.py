@@ -10,12 +10,13 @@ from typing import Any
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel import codes, endpoints
 from pacsbridge.kernel import series as series_of
+from pacsbridge.kernel.concepts import with_text
 from pacsbridge.kernel.endpoints import endpoint
 from pacsbridge.kernel.identity import order_id, study_id
 from pacsbridge.kernel.model import InstanceState, SeriesState, StudyState, Values, fullest, union
 from pacsbridge.kernel.patients import patient, subject
 from pacsbridge.kernel.publication import EndpointSpec, Publication, expand, resource_type
-from pacsbridge.kernel.references import service_request
+from pacsbridge.kernel.references import reference, service_request
 from pacsbridge.kernel.terminology import DICOM_UID, Coding
 from pacsbridge.kernel.titles import KEY_OBJECT_SELECTION
 from pacsbridge.kernel.values import is_uri
@@ -55,7 +56,7 @@ def imaging_study(state: StudyState, publication: Publication) -> Resource:
         "numberOfSeries": max(len(series), facts.get("reported_series", 0)),
         "numberOfInstances": _number_of_instances(facts, elements),
         "procedureReference": _procedure(facts, series, publication),
-        "procedureCode": facts.get("procedures") or facts.get("requested_procedures"),
+        "procedureCode": _procedure_codes(facts),
         "location": _location(series),
         "reasonCode": fullest(_of_all(series, "reasons")),
         "reasonReference": _reason(facts, publication),
@@ -118,7 +119,7 @@ def _based_on(facts: Values, series: Iterable[SeriesState]) -> list[dict[str, An
 
 
 def _number_of_instances(facts: Values, elements: Iterable[dict[str, Any]]) -> int:
-    known = sum(element["numberOfInstances"] for element in elements)
+    known: int = sum(element["numberOfInstances"] for element in elements)
     return max(known, int(facts.get("reported_instances", 0)))
 
 
@@ -133,26 +134,39 @@ def _own_endpoints(
 def _location(series: Sequence[SeriesState]) -> dict[str, Any] | None:
     """Where it was performed, else the department: of the first series that acquired, else of any."""
     ordered = sorted(series, key=lambda one: not codes.is_acquisition(series_of.modality(one.facts)))
-    found = (one.facts[name] for name in _LOCATIONS for one in ordered if name in one.facts)
-    return next(found, None)
+    places = (read(one.facts) for read in (_performed_location, _department) for one in ordered)
+    display = next(filter(None, places), None)
+    return reference("Location", display=display) if display else None
 
 
-_LOCATIONS = ("performed_location", "department")
+def _performed_location(facts: Values) -> str | None:
+    return facts.get("performed_location")
+
+
+def _department(facts: Values) -> str:
+    return ", ".join(facts[name] for name in ("department", "institution") if name in facts)
+
+
+def _procedure_codes(facts: Values) -> list[dict[str, Any]]:
+    """The performed codes, else the requested ones with their description."""
+    performed: list[dict[str, Any]] = facts.get("procedures", [])
+    requested = with_text(facts.get("requested_procedures", ()), facts.get("requested_description"))
+    return performed or requested
 
 
 def _procedure(
     facts: Values, series: Iterable[SeriesState], publication: Publication
 ) -> dict[str, Any] | None:
     steps = [*(step for one in series for step in one.facts.get("procedure_steps", ())), None]
-    reference = _looked_up(publication.procedure_reference, facts, steps[0])
-    if reference and steps[0]:
-        reference["identifier"] = {"system": DICOM_UID, "value": f"urn:oid:{steps[0]}"}
-    return reference
+    found = _looked_up(publication.procedure_reference, facts, steps[0])
+    if found and steps[0]:
+        found["identifier"] = {"system": DICOM_UID, "value": f"urn:oid:{steps[0]}"}
+    return found
 
 
 def _reason(facts: Values, publication: Publication) -> list[dict[str, Any]]:
-    reference = _looked_up(publication.reason_reference, facts, None)
-    return [reference] if reference else []
+    found = _looked_up(publication.reason_reference, facts, None)
+    return [found] if found else []
 
 
 def _looked_up(template: str | None, facts: Values, step: str | None) -> dict[str, Any] | None:

@@ -18,21 +18,23 @@ _MOST_ITEMS = 256
 class Scope:
     """One extraction: what holds for all rows of one data set."""
 
-    __slots__ = ("_noted", "context", "issues", "offset", "root", "zone")
+    __slots__ = ("_issues", "context", "offset", "root", "zone")
 
     def __init__(self, root: Attributes, context: Context) -> None:
         self.root = root
         self.context = context
         self.zone: tzinfo | None = context.zone
-        self.issues: list[Issue] = []
-        self._noted: set[tuple[str, str]] = set()
-        for issue in root.issues:
-            self._add(issue)
+        self._issues = {(issue.keyword, issue.reason): issue for issue in root.issues}
         self.offset: str | None = self._offset()
 
     def note(self, keyword: str, value: str, reason: str) -> None:
         """Record that an attribute could not be used; once a keyword and reason."""
-        self._add(Issue(keyword, clean(value[:_SHOWN]), reason))
+        self._issues.setdefault((keyword, reason), Issue(keyword, clean(value[:_SHOWN]), reason))
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """What was noted, in order; what the reader of the header met comes first."""
+        return tuple(self._issues.values())
 
     def text(self, attributes: Attributes, keyword: str) -> str:
         """The first value that is not blank, cleaned; empty when there is none."""
@@ -41,16 +43,12 @@ class Scope:
 
     def items(self, attributes: Attributes, keyword: str) -> Sequence[Attributes]:
         """The items of a sequence, at most 256."""
+        if keyword not in attributes:
+            return ()
         items = attributes.items(keyword)
         if len(items) > _MOST_ITEMS:
             self.note(keyword, str(len(items)), f"only the first {_MOST_ITEMS} items are used")
         return items[:_MOST_ITEMS]
-
-    def _add(self, issue: Issue) -> None:
-        key = (issue.keyword, issue.reason)
-        if key not in self._noted:
-            self._noted.add(key)
-            self.issues.append(issue)
 
     def _offset(self) -> str | None:
         text = self.root.text("TimezoneOffsetFromUTC")

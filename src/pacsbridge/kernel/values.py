@@ -13,6 +13,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`\x00-\x1f\x7f]+")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _UNSIGNED_MAX = 2**31 - 1
+_LONGEST_UID = 64
 
 
 def clean(text: str) -> str:
@@ -21,10 +22,9 @@ def clean(text: str) -> str:
     Control characters except tab, line feed and carriage return go, lone surrogates become U+FFFD, and
     white space at the ends is padding (PS3.5 6.2).
     """
-    if text.isprintable():
-        text = text.strip()
-    else:
-        text = _SURROGATE.sub("\ufffd", _FORBIDDEN.sub("", text)).strip()
+    if not text.isprintable():
+        text = _SURROGATE.sub("\ufffd", _FORBIDDEN.sub("", text))
+    text = text.strip()
     return text if len(text) <= LONGEST else text[:LONGEST].rstrip()
 
 
@@ -46,7 +46,7 @@ def unsigned(text: str) -> int | None:
 def uid(text: str) -> str | None:
     """A unique identifier without padding (PS3.5 9.1); leading zeros are let through, as they are common."""
     stripped = text.strip(" \0")
-    return stripped if len(stripped) <= 64 and _UID.fullmatch(stripped) else None
+    return stripped if len(stripped) <= _LONGEST_UID and _UID.fullmatch(stripped) else None
 
 
 def is_id(text: str) -> bool:
