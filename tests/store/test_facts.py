@@ -52,9 +52,8 @@ def arrival(  # noqa: PLR0913 - each argument is one thing that a test varies
 
 def state(store: Store, uid: str = "1.2.3") -> StudyState:
     """The state of a study that is due."""
-    found = store.study_state(next(due for due in store.due(NOW * 2) if due.uid == uid))
-    assert found is not None
-    return found
+    study = next(due for due in store.due(NOW * 2) if due.uid == uid)
+    return store.study_states([study])[study.pk]
 
 
 def due(store: Store) -> Due:

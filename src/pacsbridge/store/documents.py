@@ -2,16 +2,18 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, func, select, update
 
 from pacsbridge.kernel.query import DateRow, ReferenceRow, StringRow, TokenRow
 from pacsbridge.store import schema
 from pacsbridge.store.records import Document, Draft, Version, moment
+from pacsbridge.store.upsert import upsert
 
 Rows = Callable[[Mapping[str, Any]], Iterable[tuple[Any, ...]]]
 """What makes a resource searchable: the search rows of its content."""
@@ -31,61 +33,135 @@ _COLUMNS: Mapping[type, tuple[str, ...]] = {
 }
 
 
-def publish(connection: Connection, draft: Draft, now: int, search_rows: Rows) -> bool:
-    """Write a new version of `draft`, unless its content is what is published already."""
-    digest = sha256(orjson.dumps(draft.content, option=orjson.OPT_SORT_KEYS)).digest()
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The row of a resource as it stands."""
+
+    pk: int
+    version: int
+    updated: int
+    digest: bytes
+    study: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """A version to be written; `before` is the number of the one it replaces, 0 when it is the first."""
+
+    pk: int
+    draft: Draft
+    digest: bytes
+    before: int
+    updated: int
+
+    def row(self) -> dict[str, Any]:
+        """The resource's row."""
+        return {
+            "pk": self.pk,
+            "type": self.draft.type,
+            "id": self.draft.id,
+            "version": self.before + 1,
+            "updated": self.updated,
+            "deleted": self.draft.content is None,
+            "digest": self.digest,
+            "study": self.draft.study,
+        }
+
+    def version(self) -> dict[str, Any]:
+        """The version's row."""
+        content = self.draft.content
+        body = None if content is None else body_of(content, self.before + 1, moment(self.updated))
+        return {
+            "resource": self.pk,
+            "version": self.before + 1,
+            "updated": self.updated,
+            "deleted": body is None,
+            "body": body,
+        }
+
+
+def publish(connection: Connection, drafts: Iterable[Draft], now: int, search_rows: Rows) -> int:
+    """Write new versions of those drafts whose content is not what is published; returns how many.
+
+    Of several drafts of one resource the last counts.
+    """
+    latest = {(draft.type, draft.id): draft for draft in drafts}
+    known = _known(connection, latest.values())
+    versions = _versions(connection, latest, known, now)
+    if not versions:
+        return 0
+    changed = [one for one in versions if one.before]
+    _compress(connection, changed)
+    for table in schema.SEARCH_TABLES if changed else ():
+        connection.execute(delete(table).where(table.c.resource.in_([one.pk for one in changed])))
+    upsert(connection, schema.resource, [one.row() for one in versions], key=("pk",))
+    connection.execute(schema.version.insert(), [one.version() for one in versions])
+    _write_rows(connection, versions, search_rows)
+    return len(versions)
+
+
+def _known(connection: Connection, drafts: Iterable[Draft]) -> dict[tuple[str, str], _Known]:
     c = schema.resource.c
-    known = connection.execute(
-        select(c.pk, c.version, c.updated, c.digest, c.study).where(c.type == draft.type, c.id == draft.id)
-    ).first()
-    if known is None:
-        return draft.content is not None and _first(connection, draft, now, digest, search_rows)
-    if known.study != draft.study:
-        connection.execute(update(schema.resource).where(c.pk == known.pk).values(study=draft.study))
-    if bytes(known.digest) == digest:
-        return False
-    _next(connection, draft, known, max(now, known.updated), digest, search_rows)
-    return True
+    ids: dict[str, list[str]] = {}
+    for draft in drafts:
+        ids.setdefault(draft.type, []).append(draft.id)
+    found: dict[tuple[str, str], _Known] = {}
+    for type_, named in ids.items():
+        query = select(c.id, c.pk, c.version, c.updated, c.digest, c.study).where(
+            c.type == type_, c.id.in_(named)
+        )
+        for id_, pk, version, updated, digest, study in connection.execute(query):
+            found[type_, id_] = _Known(pk, version, updated, bytes(digest), study)
+    return found
 
 
-def _first(connection: Connection, draft: Draft, now: int, digest: bytes, search_rows: Rows) -> bool:
-    values = {
-        "type": draft.type,
-        "id": draft.id,
-        "version": 1,
-        "updated": now,
-        "deleted": False,
-        "digest": digest,
-        "study": draft.study,
-    }
-    pk = connection.execute(schema.resource.insert().returning(schema.resource.c.pk), values).scalar_one()
-    _write_version(connection, pk, draft, 1, now)
-    _write_rows(connection, pk, draft, search_rows)
-    return True
+def _versions(
+    connection: Connection,
+    drafts: Mapping[tuple[str, str], Draft],
+    known: Mapping[tuple[str, str], _Known],
+    now: int,
+) -> list[_Next]:
+    last = connection.execute(select(func.max(schema.resource.c.pk))).scalar() or 0
+    versions: list[_Next] = []
+    for name, draft in drafts.items():
+        digest = sha256(orjson.dumps(draft.content, option=orjson.OPT_SORT_KEYS)).digest()
+        before = known.get(name)
+        if before is None and draft.content is not None:
+            last += 1
+            versions.append(_Next(last, draft, digest, 0, now))
+        elif before is not None and before.digest != digest:
+            versions.append(_Next(before.pk, draft, digest, before.version, max(now, before.updated)))
+        elif before is not None and before.study != draft.study:
+            _relink(connection, before.pk, draft.study)
+    return versions
 
 
-def _next(
-    connection: Connection, draft: Draft, known: Any, now: int, digest: bytes, search_rows: Rows
-) -> None:
-    _compress(connection, known.pk, known.version)
-    number = known.version + 1
-    connection.execute(
-        update(schema.resource)
-        .where(schema.resource.c.pk == known.pk)
-        .values(version=number, updated=now, deleted=draft.content is None, digest=digest)
-    )
-    _write_version(connection, known.pk, draft, number, now)
-    for table in schema.SEARCH_TABLES:
-        connection.execute(delete(table).where(table.c.resource == known.pk))
-    _write_rows(connection, known.pk, draft, search_rows)
+def _relink(connection: Connection, pk: int, study: int | None) -> None:
+    """The facts have been rebuilt: the study's row has another number."""
+    connection.execute(update(schema.resource).where(schema.resource.c.pk == pk).values(study=study))
 
 
-def _write_version(connection: Connection, pk: int, draft: Draft, number: int, now: int) -> None:
-    body = None if draft.content is None else body_of(draft.content, number, moment(now))
-    connection.execute(
-        schema.version.insert(),
-        {"resource": pk, "version": number, "updated": now, "deleted": body is None, "body": body},
-    )
+def _write_rows(connection: Connection, versions: Iterable[_Next], search_rows: Rows) -> None:
+    values: dict[type, list[dict[str, Any]]] = {kind: [] for kind in _TABLES}
+    for one in versions:
+        rows = () if one.draft.content is None else set(search_rows(one.draft.content))
+        for row in rows:
+            value = dict(zip(_COLUMNS[type(row)], row, strict=True))
+            value |= {"resource": one.pk, "param": parameter_key(one.draft.type, value["param"])}
+            values[type(row)].append(value)
+    for kind, found in values.items():
+        if found:
+            connection.execute(_TABLES[kind].insert(), found)
+
+
+def _compress(connection: Connection, versions: Iterable[_Next]) -> None:
+    """A version that is history is kept compressed."""
+    c = schema.version.c
+    for one in versions:
+        here = (c.resource == one.pk) & (c.version == one.before)
+        body = connection.execute(select(c.body).where(here)).scalar()
+        if body is not None:
+            connection.execute(update(schema.version).where(here).values(body=zlib.compress(bytes(body), 6)))
 
 
 def body_of(content: Mapping[str, Any], number: int, updated: datetime) -> bytes:
@@ -100,32 +176,9 @@ def instant(updated: datetime) -> str:
     return updated.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _write_rows(connection: Connection, pk: int, draft: Draft, search_rows: Rows) -> None:
-    if draft.content is None:
-        return
-    rows: dict[type, set[tuple[Any, ...]]] = {}
-    for row in search_rows(draft.content):
-        rows.setdefault(type(row), set()).add(row)
-    for kind, found in rows.items():
-        columns = _COLUMNS[kind]
-        values = [{"resource": pk, **dict(zip(columns, row, strict=True))} for row in sorted(found)]
-        for value in values:
-            value["param"] = parameter_key(draft.type, value["param"])
-        connection.execute(_TABLES[kind].insert(), values)
-
-
 def parameter_key(type_: str, param: str) -> str:
     """How a search row names its parameter: codes repeat between resource types."""
     return f"{type_}.{param}"
-
-
-def _compress(connection: Connection, pk: int, number: int) -> None:
-    """A version that is history is kept compressed."""
-    c = schema.version.c
-    here = (c.resource == pk) & (c.version == number)
-    body = connection.execute(select(c.body).where(here)).scalar()
-    if body is not None:
-        connection.execute(update(schema.version).where(here).values(body=zlib.compress(bytes(body), 6)))
 
 
 def _plain(body: bytes | memoryview | None) -> bytes | None:

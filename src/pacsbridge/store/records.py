@@ -54,11 +54,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A study whose revision is to be published."""
+    """A study whose revision is to be published; `instances` says how much work it is."""
 
     pk: int
     uid: str
     revision: int
+    instances: int
 
 
 @dataclass(frozen=True, slots=True)

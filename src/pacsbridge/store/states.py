@@ -1,9 +1,9 @@
 """Studies as the builder of resources needs them, and studies that wait to be published."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, null, select, update
 
 from pacsbridge.kernel.model import InstanceState, SeriesState, StudyState
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
@@ -13,9 +13,12 @@ from pacsbridge.store.records import Due, Held
 
 def due(connection: Connection, now: int, limit: int) -> Sequence[Due]:
     """Studies whose new revision is to be published at `now`, the longest due first."""
-    c = schema.study.c
+    c, i = schema.study.c, schema.instance.c
     query = select(c.pk, c.uid, c.revision).where(c.due <= now).order_by(c.due).limit(limit)
-    return [Due(row.pk, row.uid, row.revision) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    counted = select(i.study, func.count()).where(i.study.in_([row.pk for row in rows])).group_by(i.study)
+    counts = {study: count for study, count in connection.execute(counted)}
+    return [Due(row.pk, row.uid, row.revision, counts.get(row.pk, 0)) for row in rows]
 
 
 def next_due(connection: Connection) -> int | None:
@@ -28,15 +31,21 @@ def pending(connection: Connection) -> int:
     return connection.execute(select(func.count()).where(schema.study.c.due.is_not(None))).scalar() or 0
 
 
-def settle(connection: Connection, study: Due) -> None:
-    """Revision `study.revision` is published; later changes stay due."""
+def settle(connection: Connection, studies: Sequence[Due]) -> None:
+    """These revisions are published; what has changed since stays due."""
     c = schema.study.c
-    here = c.pk == study.pk
-    connection.execute(update(schema.study).where(here).values(published=study.revision))
-    connection.execute(
-        update(schema.study).where(here, c.revision == study.revision).values(due=None, changed=None)
+    current = c.revision == bindparam("published_revision")
+    statement = (
+        update(schema.study)
+        .where(c.pk == bindparam("row"))
+        .values(
+            published=bindparam("published_revision"),
+            changed=case((current, null()), else_=c.due),
+            due=case((current, null()), else_=c.due),
+        )
     )
-    connection.execute(update(schema.study).where(here, c.revision != study.revision).values(changed=c.due))
+    if studies:
+        connection.execute(statement, [{"row": s.pk, "published_revision": s.revision} for s in studies])
 
 
 def postpone(connection: Connection, study: Due, until: int) -> None:
@@ -53,43 +62,47 @@ def all_due(connection: Connection, now: int) -> int:
     return changed.rowcount
 
 
-def study_state(connection: Connection, pk: int) -> StudyState | None:
-    """Everything known of one study."""
+def study_states(connection: Connection, pks: Sequence[int]) -> dict[int, StudyState]:
+    """Everything known of these studies, by row number."""
     s, p = schema.study.c, schema.patient.c
-    row = connection.execute(
-        select(s.facts, s.sources, p.facts.label("patient"))
+    query = (
+        select(s.pk, s.facts, s.sources, p.facts.label("patient"))
         .join_from(schema.study, schema.patient, s.patient == p.pk)
-        .where(s.pk == pk)
-    ).first()
-    if row is None:
-        return None
-    series = _series(connection, pk)
-    return StudyState(
-        patient=orjson.loads(row.patient),
-        study=orjson.loads(row.facts),
-        series=[state for state in series.values() if state.instances],
-        sources=tuple(orjson.loads(row.sources)),
+        .where(s.pk.in_(pks))
     )
+    states = {
+        row.pk: StudyState(
+            patient=orjson.loads(row.patient),
+            study=orjson.loads(row.facts),
+            sources=tuple(orjson.loads(row.sources)),
+        )
+        for row in connection.execute(query)
+    }
+    for study, series in _series(connection, pks):
+        if series.instances:
+            states[study].series.append(series)
+    return states
 
 
-def _series(connection: Connection, study: int) -> dict[int, SeriesState]:
-    c = schema.series.c
-    rows = connection.execute(select(c.pk, c.facts).where(c.study == study))
-    series = {row.pk: SeriesState(orjson.loads(row.facts)) for row in rows}
-    i = schema.instance.c
-    rejected = _rejected(connection, study)
-    query = select(i.series, i.uid, i.sop_class, i.number, i.title, i.availability).where(i.study == study)
+def _series(connection: Connection, studies: Sequence[int]) -> Iterable[tuple[int, SeriesState]]:
+    c, i = schema.series.c, schema.instance.c
+    found = connection.execute(select(c.pk, c.study, c.facts).where(c.study.in_(studies))).all()
+    series = {row.pk: SeriesState(orjson.loads(row.facts)) for row in found}
+    rejected = _rejected(connection, studies)
+    query = select(i.series, i.uid, i.sop_class, i.number, i.title, i.availability).where(
+        i.study.in_(studies)
+    )
     for pk, uid, sop_class, number, title, availability in connection.execute(query):
         instance = InstanceState(uid, sop_class, number, title, availability, rejected.get(uid))
         series[pk].instances.append(instance)
-    return series
+    return [(row.study, series[row.pk]) for row in found]
 
 
-def _rejected(connection: Connection, study: int) -> dict[str, str]:
-    """SOP Instance UID → reason of the rejection notes about a study."""
+def _rejected(connection: Connection, studies: Sequence[int]) -> dict[str, str]:
+    """SOP Instance UID → reason of the rejection notes about these studies."""
     c = schema.rejection.c
-    uid = select(schema.study.c.uid).where(schema.study.c.pk == study).scalar_subquery()
-    rows = connection.execute(select(c.sop_uid, c.reason).where(c.study_uid == uid).order_by(c.by_uid))
+    uids = select(schema.study.c.uid).where(schema.study.c.pk.in_(studies))
+    rows = connection.execute(select(c.sop_uid, c.reason).where(c.study_uid.in_(uids)).order_by(c.by_uid))
     return {row.sop_uid: row.reason for row in rows}
 
 

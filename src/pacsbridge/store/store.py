@@ -121,10 +121,10 @@ class Store:
         with self._database.read() as connection:
             return states.pending(connection)
 
-    def study_state(self, study: Due) -> StudyState | None:
-        """Everything known of a study."""
+    def study_states(self, studies: Sequence[Due]) -> Mapping[int, StudyState]:
+        """Everything known of these studies, by their row numbers."""
         with self._database.read() as connection:
-            return states.study_state(connection, study.pk)
+            return states.study_states(connection, [study.pk for study in studies])
 
     def publish(self, drafts: Iterable[Draft], now: int, settled: Sequence[Due] = ()) -> int:
         """Write new versions of the drafts whose content differs from what is published.
@@ -133,9 +133,8 @@ class Store:
         """
         now = now // 1000 * 1000
         with self._database.write() as connection:
-            written = sum(documents.publish(connection, draft, now, self._search_rows) for draft in drafts)
-            for study in settled:
-                states.settle(connection, study)
+            written = documents.publish(connection, drafts, now, self._search_rows)
+            states.settle(connection, settled)
         return written
 
     def postpone(self, study: Due, until: int) -> None:

@@ -1,0 +1,1 @@
+"""The use-cases: taking instances in, indexing them, publishing studies."""

@@ -1,0 +1,231 @@
+"""The one way in: read the header, make the instance durable, hand it to the indexer.
+
+    adopt    header → facts → checks → pack (one sync for all that wait) → return: the caller may say success
+    index    whatever is durable and not yet indexed → one transaction, with the pack positions it reaches
+
+An instance is safe once it is in a pack, so the index may follow a moment later: after a crash, `recover`
+reads again what lies behind the indexed positions. A re-sent instance is recognised before it is written.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import structlog
+
+from pacsbridge import metrics
+from pacsbridge.blobs.packs import Committed, Packs
+from pacsbridge.blobs.replay import Entry
+from pacsbridge.blobs.spool import Spool
+from pacsbridge.bridge.indexer import Indexer, Pending
+from pacsbridge.bridge.sources import Source
+from pacsbridge.dicom.part10 import part10_head
+from pacsbridge.dicom.reader import DEFAULT, Limits, read_header
+from pacsbridge.errors import Mismatch, PacsbridgeError, Refused
+from pacsbridge.kernel.extract import extract
+from pacsbridge.kernel.model import Facts
+from pacsbridge.store.records import Arrival, DeadLetter
+from pacsbridge.store.store import Store
+
+log = structlog.get_logger("pacsbridge.bridge")
+
+Content = bytes | bytearray | memoryview
+"""An encoded data set in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One instance as it arrives.
+
+    `dataset` is the encoded data set without preamble and file meta, or a spool whose file begins with the
+    Part 10 head (see `spool`). The UIDs are what the command claims, None where there was no command. `head`
+    is kept instead of a Part 10 head of our own (files that are DICOM and TIFF at once need theirs).
+    """
+
+    dataset: Content | Spool
+    transfer_syntax_uid: str
+    source: Source
+    sop_class_uid: str | None = None
+    sop_instance_uid: str | None = None
+    head: bytes | None = None
+
+
+class Intake:
+    """Takes instances in from any thread.
+
+    `source_of` finds a source again by its URI when instances are read from the packs; `clock` gives
+    microseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        source_of: Callable[[str], Source],
+        clock: Callable[[], int],
+        *,
+        limits: Limits = DEFAULT,
+        **pack_options: Any,
+    ) -> None:
+        self._store = store
+        self._source_of = source_of
+        self._clock = clock
+        self._limits = limits
+        self.indexer = Indexer(store, clock)
+        self.packs = Packs(data_dir, committed=self._committed, **pack_options)
+
+    def start(self) -> None:
+        """Index what a crash left behind in the packs, then whatever comes."""
+        self.indexer.start()
+        count = self.recover()
+        if count:
+            log.info("recovered", instances=count)
+
+    def stop(self) -> None:
+        """Refuse what comes; index what waits."""
+        self.packs.close()
+        self.indexer.stop()
+
+    def adopt(self, incoming: Incoming) -> Facts:
+        """Make one instance durable; once this returns it survives a crash and a power cut.
+
+        Raises NotUnderstood, Mismatch, TooLarge for what is bad (it is then on record as a dead letter), and
+        Unavailable when it cannot be kept now. A spool is spent or discarded either way.
+        """
+        try:
+            with metrics.INTAKE_SECONDS.time():
+                return self._adopt(incoming)
+        except Refused as exc:
+            self.refuse(incoming.sop_instance_uid or "", incoming.source, str(exc))
+            raise
+        finally:
+            if isinstance(incoming.dataset, Spool):
+                incoming.dataset.discard()
+
+    def refuse(self, key: str, source: Source, reason: str) -> None:
+        """Put on record that something was refused, and why."""
+        log.warning("instance_refused", uid=key, source=source.name, reason=reason)
+        try:
+            self._store.bury(DeadLetter("refused", key, reason, source.uri), self._clock())
+        except PacsbridgeError as exc:
+            log.error("refusal_not_recorded", uid=key, error=type(exc).__name__)
+
+    def spool(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Spool:
+        """A file for a large instance while it is received; its Part 10 head stands in it."""
+        return self.packs.spool(part10_head(sop_class_uid, sop_instance_uid, transfer_syntax_uid))
+
+    def _adopt(self, incoming: Incoming) -> Facts:
+        facts = self._incoming_facts(incoming)
+        _check(facts, incoming)
+        digest = _digest(incoming.dataset)
+        if digest == self._known(facts.instance["uid"]):
+            return facts
+        self.indexer.admit()
+        self._keep(incoming, facts, digest)
+        return facts
+
+    def _incoming_facts(self, incoming: Incoming) -> Facts:
+        if not isinstance(incoming.dataset, Spool):
+            return self._facts(incoming.dataset, incoming.transfer_syntax_uid, incoming.source)
+        with incoming.dataset.file() as file:
+            return self._facts(file, None, incoming.source)
+
+    def _facts(self, content: Content | BinaryIO, transfer_syntax_uid: str | None, source: Source) -> Facts:
+        """`transfer_syntax_uid` None: the content begins with its Part 10 head."""
+        header = read_header(content, transfer_syntax_uid, source.charset, self._limits)
+        return extract(header.attributes, source.context)
+
+    def _known(self, sop_uid: str) -> bytes | None:
+        """The digest under which an instance waits for the index or stands in it."""
+        return self.indexer.digest(sop_uid) or self._store.digest(sop_uid)
+
+    def _keep(self, incoming: Incoming, facts: Facts, digest: bytes) -> None:
+        received = self._clock()
+        head = {"source": incoming.source.uri, "received": received, "syntax": incoming.transfer_syntax_uid}
+        token = _Token(facts, incoming.source.uri, received, incoming.transfer_syntax_uid)
+        if isinstance(incoming.dataset, Spool):
+            self.packs.adopt(head, incoming.dataset, token=token)
+            return
+        instance = facts.instance
+        prelude = incoming.head or part10_head(
+            instance["sop_class"], instance["uid"], incoming.transfer_syntax_uid
+        )
+        self.packs.append(head, [incoming.dataset], prelude, digest, token)
+
+    def _committed(self, group: Sequence[Committed]) -> None:
+        self.indexer.add([one.token.pending(one) for one in group])
+
+    def recover(self, done: Mapping[str, int] | None = None) -> int:
+        """Queue what lies in the packs behind the indexed positions; returns how many instances that is.
+
+        What a living process writes is left to it. Damaged records are put on record.
+        """
+        entries = self.packs.replay(self._store.checkpoints() if done is None else done)
+        return sum(self._again(entry) for entry in entries)
+
+    def _again(self, entry: Entry) -> bool:
+        source = self._source_of(str(entry.head.get("source", "")))
+        if entry.damaged:
+            self._store.bury(
+                DeadLetter(
+                    "damaged", entry.location or entry.pack, "the stored bytes are damaged", source.uri
+                ),
+                self._clock(),
+            )
+            return False
+        try:
+            pending = self._pending(entry, source)
+        except PacsbridgeError as exc:
+            self._store.bury(
+                DeadLetter("index", entry.location, str(exc), source.uri, entry.location), self._clock()
+            )
+            return False
+        self.indexer.admit(timeout=600)
+        self.indexer.add([pending])
+        return True
+
+    def _pending(self, entry: Entry, source: Source) -> Pending:
+        blob = self.packs.open(entry.location)
+        syntax = str(entry.head["syntax"])
+        if blob.offset:
+            facts = self._facts(blob.read(), None, source)
+        else:
+            with blob.path.open("rb") as file:
+                facts = self._facts(file, None, source)
+        received = int(entry.head["received"])
+        arrival = Arrival(facts, source.uri, received, syntax, entry.location, entry.size, entry.sha256)
+        return Pending(arrival, entry.pack, entry.end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """What travels through the pack's commit to the indexer."""
+
+    facts: Facts
+    source: str
+    received: int
+    transfer_syntax: str
+
+    def pending(self, one: Committed) -> Pending:
+        """The instance, now that it has a location."""
+        at = one.location
+        arrival = Arrival(
+            self.facts, self.source, self.received, self.transfer_syntax, at.text, at.size, at.sha256
+        )
+        return Pending(arrival, at.pack, at.end)
+
+
+def _digest(dataset: Content | Spool) -> bytes:
+    return dataset.sha256 if isinstance(dataset, Spool) else sha256(dataset).digest()
+
+
+def _check(facts: Facts, incoming: Incoming) -> None:
+    """PS3.4 B.2.3: what the command says must be what the data set is."""
+    for claimed, found, name in (
+        (incoming.sop_class_uid, facts.instance["sop_class"], "SOP Class"),
+        (incoming.sop_instance_uid, facts.instance["uid"], "SOP Instance"),
+    ):
+        if claimed is not None and claimed != found:
+            raise Mismatch(f"{name} UID differs between command and data set")

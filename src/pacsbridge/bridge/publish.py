@@ -1,0 +1,131 @@
+"""Studies whose revisions are due → documents, each rendered once a revision.
+
+What is pending stands in the store: a restart goes on where it was. A study that cannot be rendered becomes
+a dead letter and is tried again later; the others go on.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import structlog
+
+from pacsbridge import metrics
+from pacsbridge.errors import PacsbridgeError, Unavailable
+from pacsbridge.kernel.identity import study_id
+from pacsbridge.kernel.model import StudyState
+from pacsbridge.kernel.resources import Publication, endpoint, imaging_study, patient
+from pacsbridge.kernel.titles import KEY_OBJECT_SELECTION, RETENTION_EXPIRED
+from pacsbridge.store.records import DeadLetter, Draft, Due
+from pacsbridge.store.store import Store
+
+log = structlog.get_logger("pacsbridge.bridge")
+
+GROUP = 50
+"""Studies a transaction at most."""
+
+GROUP_INSTANCES = 5_000
+"""Instances of all studies of a group, unless one study alone has more."""
+
+POLL_SECONDS = 0.25
+"""How often the store is asked for what is due."""
+
+_LATER = 300 * 1_000_000
+"""When a study that cannot be rendered is tried again, in microseconds."""
+
+
+class Publisher:
+    """The thread that publishes what is due."""
+
+    def __init__(self, store: Store, publication: Publication, clock: Callable[[], int]) -> None:
+        self._store = store
+        self._publication = publication
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Publish the endpoints, then whatever becomes due."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 30) -> None:
+        """End after the group that is under way; what is due stays due."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def publish_endpoints(self) -> int:
+        """Publish the Endpoint resources of the configuration; returns how many changed."""
+        specs = self._publication.all_endpoints()
+        contents = [endpoint(spec) for spec in specs]
+        drafts = [Draft("Endpoint", content["id"], content) for content in contents]
+        return self._store.publish(drafts, self._clock())
+
+    def publish_due(self) -> int:
+        """Publish one group of what is due now; returns how many studies it was."""
+        studies = _group(self._store.due(self._clock(), GROUP))
+        if not studies:
+            return 0
+        with metrics.PUBLISH_SECONDS.time():
+            states = self._store.study_states(studies)
+            rendered = {
+                s: drafts for s in studies if (drafts := self._rendered(s, states.get(s.pk))) is not None
+            }
+            everything = [draft for drafts in rendered.values() for draft in drafts]
+            self._store.publish(everything, self._clock(), list(rendered))
+        metrics.STUDIES_PUBLISHED.inc(len(rendered))
+        return len(studies)
+
+    def _rendered(self, study: Due, state: StudyState | None) -> Sequence[Draft] | None:
+        """The drafts of one study; None when it cannot be rendered, which is then on record."""
+        try:
+            return [] if state is None else list(drafts(study, state, self._publication))
+        except Exception as exc:
+            reason = str(exc) if isinstance(exc, PacsbridgeError) else type(exc).__name__
+            log.error("study_not_published", uid=study.uid, reason=reason)
+            now = self._clock()
+            self._store.bury(DeadLetter("publish", study.uid, reason, "publisher"), now)
+            self._store.postpone(study, now + _LATER)
+            return None
+
+    def _run(self) -> None:
+        endpoints_published = False
+        while not self._stopping.is_set():
+            try:
+                if not endpoints_published:
+                    self.publish_endpoints()
+                    endpoints_published = True
+                if self.publish_due():
+                    continue
+            except Unavailable as exc:
+                log.warning("publishing_waits", reason=str(exc))
+            except Exception:
+                log.exception("publishing_failed")
+            self._stopping.wait(POLL_SECONDS)
+
+
+def _group(studies: Sequence[Due]) -> Sequence[Due]:
+    """As many of the studies as make a transaction of bounded size; one at least."""
+    room = GROUP_INSTANCES
+    for number, study in enumerate(studies):
+        room -= study.instances
+        if room < 0 and number:
+            return studies[:number]
+    return studies
+
+
+def drafts(study: Due, state: StudyState, publication: Publication) -> Iterator[Draft]:
+    """The resources that one study becomes: its Patient, where it has one, and its ImagingStudy."""
+    person = patient(state.patient, publication)
+    if person is not None:
+        yield Draft("Patient", person["id"], person)
+    id_ = study_id(study.uid, publication.id_key, publication.id_form)
+    content = imaging_study(state, publication) if living(state) else None
+    yield Draft("ImagingStudy", id_, content, study.pk)
+
+
+def living(state: StudyState) -> bool:
+    """Whether anything remains of a study once what a note has expired is gone, and the notes with it."""
+    instances = [instance for series in state.series for instance in series.instances]
+    expired = [instance for instance in instances if instance.rejected == RETENTION_EXPIRED]
+    others = [instance for instance in instances if instance.rejected != RETENTION_EXPIRED]
+    return not expired or any(instance.sop_class != KEY_OBJECT_SELECTION for instance in others)

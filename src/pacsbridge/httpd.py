@@ -1,0 +1,87 @@
+"""The HTTP server: one port for every web application, in a thread with a loop of its own."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from pacsbridge import metrics
+from pacsbridge.errors import Misconfigured
+
+Checks = Mapping[str, Callable[[], str | None]]
+"""Name of a part → what is wrong with it, None when nothing is."""
+
+_SHUTDOWN_SECONDS = 10
+
+
+class HttpServer:
+    """Serves `applications` (path → application), `/health/…` and `/metrics`."""
+
+    def __init__(
+        self, host: str, port: int, applications: Mapping[str, web.Application], checks: Checks
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._applications = applications
+        self._checks = checks
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        if self._runner is not None and self._runner.addresses:
+            return int(self._runner.addresses[0][1])
+        return self._port
+
+    def start(self) -> None:
+        """Listen. Raises Misconfigured when the address cannot be had."""
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        except OSError as exc:
+            self.stop()
+            raise Misconfigured(
+                f"fhir.port: cannot listen on {self._host}:{self._port} ({exc.strerror})"
+            ) from exc
+
+    def stop(self) -> None:
+        """Finish the requests under way, then close."""
+        if self._runner is not None:
+            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(_SHUTDOWN_SECONDS + 5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _listen(self) -> None:
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port, backlog=512).start()
+
+    def _application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/health/live", _live)
+        app.router.add_get("/health/ready", self._ready)
+        app.router.add_get("/metrics", _metrics)
+        for path, application in self._applications.items():
+            app.add_subapp(path, application)
+        return app
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        """200 when every part works, else 503; the body says which one does not and why."""
+        loop = asyncio.get_running_loop()
+        found = {name: await loop.run_in_executor(None, check) for name, check in self._checks.items()}
+        faults = {name: reason for name, reason in found.items() if reason is not None}
+        body = {"status": "unready" if faults else "ready", "parts": {n: r or "ok" for n, r in found.items()}}
+        return web.json_response(body, status=503 if faults else 200)
+
+
+async def _live(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "live"})
+
+
+async def _metrics(_request: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
