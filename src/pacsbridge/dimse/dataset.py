@@ -1,4 +1,4 @@
-"""A data set while its fragments arrive: small ones in memory, large ones in a spool, none beyond the limit."""
+"""A data set while its fragments arrive: a small one in memory, a large one in a spool."""
 
 from collections.abc import Callable
 from typing import Protocol

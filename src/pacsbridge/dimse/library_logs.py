@@ -1,37 +1,51 @@
-"""pynetdicom's own log: its identifiers are switched off, its warnings go to ours without their text.
+"""The logs of pynetdicom and pydicom: identifiers are switched off, warnings go to ours without their text.
 
-pynetdicom formats what it received into its messages, so only their place is passed on.
+Both libraries quote what they received in their messages, so only the place of a complaint is passed on, and
+each place once a minute: a peer decides how often they complain.
 """
 
 import logging
+import time
+import warnings
 
 import structlog
 from pynetdicom import _config
 
 log = structlog.get_logger("pacsbridge.dimse")
 
+LIBRARIES = ("pynetdicom", "pydicom")
+SECONDS_BETWEEN = 60.0
+
 
 class Relay(logging.Handler):
-    """Passes on where pynetdicom complained, and the kind of exception, but never what it said."""
+    """Passes on where a library complained, and the kind of exception, but never what it said."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._last: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line for one record."""
+        """One line for one record, unless there has been one from the same place in the last minute."""
+        where, now = f"{record.name}:{record.lineno}", time.monotonic()
+        if now - self._last.get(where, -SECONDS_BETWEEN) < SECONDS_BETWEEN:
+            return
+        self._last[where] = now
         kind = record.exc_info[0] if record.exc_info else None
-        log.log(
-            record.levelno,
-            "pynetdicom complained",
-            where=f"{record.name}:{record.lineno}",
-            error=kind.__name__ if kind else None,
-        )
+        log.log(record.levelno, "library complained", where=where, error=kind.__name__ if kind else None)
 
 
 def tame() -> None:
-    """Sets pynetdicom's logging for this process; doing it again changes nothing."""
+    """Sets the libraries' logging for this process; doing it again changes nothing."""
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
-    library = logging.getLogger("pynetdicom")
+    warnings.filterwarnings("ignore", module=r"pydicom\.valuerep")
+    for name in LIBRARIES:
+        _relay(logging.getLogger(name))
+
+
+def _relay(library: logging.Logger) -> None:
     library.propagate = False
     library.setLevel(logging.WARNING)
     if not any(isinstance(handler, Relay) for handler in library.handlers):
-        library.addHandler(Relay(logging.WARNING))
+        library.addHandler(Relay())

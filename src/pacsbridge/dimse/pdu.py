@@ -29,6 +29,12 @@ class Violation(NotUnderstood):
         self.reason = reason
 
 
+ITEMS = 8192
+"""Sub-items taken in one A-ASSOCIATE-RQ: 128 presentation contexts of 63 transfer syntaxes each."""
+_FIXED_PART, _CONTEXT = 68, 0x20
+_ITEM = struct.Struct(">BxH")
+
+
 class Pdv(NamedTuple):
     """One presentation data value: its context, its message control header, its fragment."""
 
@@ -48,6 +54,26 @@ def check_header(kind: int, length: int, limit: int) -> None:
         raise Violation(f"unknown PDU type 0x{kind:02X}", UNRECOGNISED_PDU)
     if length > limit or length != FIXED_LENGTH.get(kind, length):
         raise Violation(f"a PDU of type 0x{kind:02X} cannot be {length} bytes long", INVALID_VALUE)
+
+
+def check_associate(body: memoryview) -> None:
+    """Violation if an A-ASSOCIATE-RQ proposes so much that decoding it would cost seconds (PS3.8 9.3.2)."""
+    count = 0
+    for kind, item in _items(body[_FIXED_PART:]):
+        if kind == _CONTEXT:
+            count += sum(1 for _ in _items(item[4:]))
+        if count > ITEMS:
+            raise Violation(f"more than {ITEMS} sub-items in an association request", INVALID_VALUE)
+
+
+def _items(body: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Type and value of each item; stops at one that is cut short, which the decoder will refuse."""
+    offset = 0
+    while offset + _ITEM.size <= len(body):
+        kind, length = _ITEM.unpack_from(body, offset)
+        offset += _ITEM.size
+        yield kind, body[offset : offset + length]
+        offset += length
 
 
 def pdvs(body: memoryview) -> Iterator[Pdv]:

@@ -23,6 +23,7 @@ from pacsbridge.dimse.pdu import (
     P_DATA_TF,
     Inbound,
     Violation,
+    check_associate,
     header,
     p_data,
     pdvs,
@@ -88,7 +89,7 @@ class Provider(DULServiceProvider):
             log.error("connection failed", reason=origin(fault))
             self._connection.send(_LAST_WORD)
         finally:
-            self._finish()
+            self.give_back()
 
     def _open(self) -> None:
         try:
@@ -99,8 +100,8 @@ class Provider(DULServiceProvider):
             )
             self._kill_thread = True
 
-    def _finish(self) -> None:
-        """Gives back the place, the descriptors, a half-received instance, the memory."""
+    def give_back(self) -> None:
+        """The end: place, descriptors, a half-received instance, and the memory that a cycle would hold."""
         self._connection.dispose()
         self._inbound.release()
         if self._receiver is not None:
@@ -114,7 +115,7 @@ class Provider(DULServiceProvider):
             self._act(self.event_queue.get_nowait())
         elif self._retiring and self._at_rest():
             self._retiring = False
-            self._abort(A_ABORT(), "shutting down")
+            self._abort(_user_abort(), "shutting down")
         elif self.state_machine.current_state == AWAITING_CLOSE:
             self._linger()
         else:
@@ -229,6 +230,8 @@ class Provider(DULServiceProvider):
 
     def _take_control(self, kind: int, body: memoryview) -> None:
         """Decodes a PDU of association control; Violation if pynetdicom cannot make sense of it."""
+        if kind == ASSOCIATE_RQ:
+            check_associate(body)
         try:
             pdu, event = self._decode_pdu(bytearray(header(kind, len(body)) + body))
             if kind == ASSOCIATE_RQ:
@@ -245,4 +248,11 @@ def _provider_abort(reason: int) -> A_P_ABORT:
     """An A-ABORT with source 2, the service provider (PS3.8 Table 9-26)."""
     primitive = A_P_ABORT()
     primitive.provider_reason = reason
+    return primitive
+
+
+def _user_abort() -> A_ABORT:
+    """An A-ABORT with source 0, the service user."""
+    primitive = A_ABORT()
+    primitive.abort_source = 0
     return primitive

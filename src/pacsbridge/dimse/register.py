@@ -45,24 +45,32 @@ class Register:
         self.observe = observe
         self._lock = threading.Lock()
         self._members: set[Member] = set()
+        self._waiting: dict[Member, None] = {}
         self._associated: set[Member] = set()
         self.closing = False
 
     def enter(self, member: Member) -> None:
-        """A connection has been accepted."""
+        """A connection has been accepted; if too many wait for an association, the oldest of them has to go.
+
+        An honest caller waits for milliseconds, so those who never speak push out each other, and not him.
+        """
         with self._lock:
             self._members.add(member)
-
-    def crowded(self) -> bool:
-        """Whether as many connections without an association are there as may be."""
-        with self._lock:
-            return len(self._members) - len(self._associated) >= self.settings.limits.waiting
+            self._waiting[member] = None
+            crowded = len(self._waiting) > self.settings.limits.waiting
+            oldest = next(iter(self._waiting))
+            if crowded:
+                del self._waiting[oldest]
+        if crowded:
+            self.observe.rejected("too many connections")
+            oldest.sever()
 
     def associate(self, member: Member) -> bool:
         """Takes one of the `max_associations` places; False when there is none."""
         with self._lock:
             free = len(self._associated) < self.settings.max_associations
             if free:
+                self._waiting.pop(member, None)
                 self._associated.add(member)
         self.observe.associations(len(self._associated))
         return free
@@ -71,6 +79,7 @@ class Register:
         """A connection has ended."""
         with self._lock:
             self._members.discard(member)
+            self._waiting.pop(member, None)
             self._associated.discard(member)
         self.observe.associations(len(self._associated))
 

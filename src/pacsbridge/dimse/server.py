@@ -28,7 +28,7 @@ log = structlog.get_logger("pacsbridge.dimse")
 
 IMPLEMENTATION_CLASS_UID = "2.25.230427364163838962206103519487365201711"
 IMPLEMENTATION_VERSION_NAME = "PACSBRIDGE"
-_ACCEPT_POLL_SECONDS = 0.2
+_ACCEPT_POLL_SECONDS = 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
@@ -41,11 +41,14 @@ class Handler(RequestHandler):
         """Starts the provider's thread."""
         register = self.server.register
         assoc = self._create_association()
-        provider = Provider(assoc, register)
-        assoc.dul = provider
+        assoc.dul = provider = Provider(assoc, register)
         provider.attach(Connection(assoc, self.request, register.settings))
         register.enter(provider)
-        provider.start()
+        try:
+            provider.start()
+        except RuntimeError:  # no more threads to be had
+            provider.give_back()
+            raise
 
     def _create_association(self) -> Association:
         """The association's two ends as pynetdicom wants them, without its deep copies and handlers."""
@@ -77,13 +80,6 @@ class Listener(AssociationServer):
                 log.error("out of file descriptors")
                 time.sleep(_ACCEPT_POLL_SECONDS)
             raise
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """False, which closes the connection, while too many others wait for an association."""
-        crowded = self.register.crowded()
-        if crowded:
-            self.register.observe.rejected("too many connections")
-        return not crowded
 
     def service_actions(self) -> None:
         """Nothing: our connections leave no cycles worth a full collection."""
