@@ -7,7 +7,7 @@ from pacsbridge.kernel.search_parameters import PARAMETERS, Parameter
 
 FHIR_VERSION = "4.0.1"
 
-INTERACTIONS = ("read", "search-type")
+INTERACTIONS = ("read", "vread", "search-type")
 """What can be done with each resource type."""
 
 
@@ -32,7 +32,7 @@ def _resource(type_: str, parameters: Mapping[str, Parameter]) -> dict[str, Any]
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
         "interaction": [{"code": code} for code in INTERACTIONS],
         "versioning": "versioned",
-        "readHistory": False,
+        "readHistory": True,
         "updateCreate": False,
         "conditionalCreate": False,
         "conditionalRead": "full-support",

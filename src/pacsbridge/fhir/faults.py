@@ -1,0 +1,100 @@
+"""From errors to FHIR answers: one table, an OperationOutcome each, one place that catches all."""
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+import orjson
+import structlog
+from aiohttp import web
+
+from pacsbridge import errors
+from pacsbridge.fhir.answers import packed
+from pacsbridge.fhir.negotiation import FHIR_JSON
+from pacsbridge.fhir.parameters import check_path
+from pacsbridge.kernel.outcomes import Code, Severity, issue, outcome
+
+_log = structlog.get_logger("pacsbridge.fhir")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Fault(NamedTuple):
+    """How an error is answered."""
+
+    status: int
+    code: Code
+
+
+FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
+    errors.PacsbridgeError: Fault(HTTPStatus.INTERNAL_SERVER_ERROR, Code.EXCEPTION),
+    errors.Refused: Fault(HTTPStatus.BAD_REQUEST, Code.INVALID),
+    errors.NotUnderstood: Fault(HTTPStatus.BAD_REQUEST, Code.VALUE),
+    errors.Mismatch: Fault(HTTPStatus.UNPROCESSABLE_ENTITY, Code.PROCESSING),
+    errors.TooLarge: Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.TOO_LONG),
+    errors.NotAcceptable: Fault(HTTPStatus.NOT_ACCEPTABLE, Code.NOT_SUPPORTED),
+    errors.Absent: Fault(HTTPStatus.NOT_FOUND, Code.NOT_FOUND),
+    errors.Gone: Fault(HTTPStatus.GONE, Code.DELETED),
+    errors.Unavailable: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TRANSIENT),
+    errors.Misconfigured: Fault(HTTPStatus.INTERNAL_SERVER_ERROR, Code.EXCEPTION),
+}
+"""Every error of pacsbridge → its answer; a test holds the table complete."""
+
+_CODES: Mapping[int, Code] = {
+    HTTPStatus.NOT_FOUND: Code.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED: Code.NOT_SUPPORTED,
+    HTTPStatus.REQUEST_TIMEOUT: Code.TRANSIENT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Code.TOO_LONG,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Code.NOT_SUPPORTED,
+}
+"""Issue types of the answers that the HTTP library raises."""
+
+_HEADERS: Mapping[int, Mapping[str, str]] = {HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"}}
+
+
+@web.middleware
+async def answer_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever a handler raises becomes an OperationOutcome."""
+    try:
+        check_path(request)
+        return await handler(request)
+    except errors.PacsbridgeError as exc:
+        return _known(request, exc)
+    except web.HTTPException as exc:
+        return _of_http(request, exc)
+    except ConnectionError:
+        raise
+    except Exception as exc:
+        _log.error("request_failed", error=type(exc).__name__, at=_place(exc))
+        return _answer(request, FAULTS[errors.PacsbridgeError], "internal error")
+
+
+def _known(request: web.Request, exc: errors.PacsbridgeError) -> web.Response:
+    fault = next(FAULTS[base] for base in type(exc).__mro__ if base in FAULTS)
+    parameter = getattr(exc, "parameter", None)
+    return _answer(request, fault, str(exc), parameter, _HEADERS.get(fault.status))
+
+
+def _of_http(request: web.Request, exc: web.HTTPException) -> web.Response:
+    """An answer that aiohttp raises, such as 404 and 405 of its router."""
+    kept = {name: exc.headers[name] for name in ("Allow", "Location") if name in exc.headers}
+    return _answer(request, Fault(exc.status, _CODES.get(exc.status, Code.INVALID)), exc.reason, headers=kept)
+
+
+def _answer(
+    request: web.Request,
+    fault: Fault,
+    diagnostics: str,
+    parameter: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Faults are told in FHIR JSON, whatever the client would rather have."""
+    body = orjson.dumps(outcome(issue(Severity.ERROR, fault.code, diagnostics, parameter)))
+    return packed(request, body, FHIR_JSON, fault.status, headers)
+
+
+def _place(exc: Exception) -> str:
+    """Where it was raised; the text of a foreign exception may hold patient data, so it is left out."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -1,0 +1,68 @@
+"""Names and values out of a URL or a form, decoded strictly: a fault is the client's to mend."""
+
+import asyncio
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
+
+from pacsbridge.errors import NotUnderstood, TooLarge
+from pacsbridge.fhir.service import SERVICE
+
+Pairs = list[tuple[str, str]]
+
+FORM = web.RequestKey("pacsbridge_form", list)
+"""The parameters of a form, once it has been read."""
+
+_FORM = "application/x-www-form-urlencoded"
+_MOST = 1000
+
+
+def check_path(request: web.Request) -> None:
+    """Raises NotUnderstood when the path is not UTF-8 under its percent signs."""
+    path = request.raw_path.partition("?")[0]
+    if "%" in path:
+        try:
+            unquote(path, errors="strict")
+        except UnicodeDecodeError as exc:
+            raise NotUnderstood("the path is not UTF-8") from exc
+
+
+def of_url(request: web.Request) -> Pairs:
+    """The parameters of the URL, in their order."""
+    return _decoded(request.raw_path.partition("?")[2].partition("#")[0])
+
+
+async def of_form(request: web.Request) -> Pairs:
+    """The parameters of a form body (`POST …/_search`), at most `max_body` bytes."""
+    if request.content_type != _FORM:
+        raise web.HTTPUnsupportedMediaType(reason=f"a search is sent as {_FORM}")
+    settings = request.config_dict[SERVICE].settings
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            body = await _bounded(request, settings.max_body)
+    except TimeoutError as exc:
+        raise web.HTTPRequestTimeout(reason="the body did not arrive in time") from exc
+    request[FORM] = _decoded(body.decode("utf-8", errors="surrogateescape"))
+    return request[FORM]
+
+
+def control(request: web.Request, name: str) -> str | None:
+    """A parameter that shapes the answer, such as `_format`; the URL's goes before the form's."""
+    text = request.query.get(name)
+    return text if text is not None else dict(request.get(FORM, ())).get(name)
+
+
+async def _bounded(request: web.Request, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise TooLarge(f"a body is at most {most} bytes")
+    return bytes(body)
+
+
+def _decoded(text: str) -> Pairs:
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
+    except ValueError as exc:
+        raise NotUnderstood("the parameters are not UTF-8, or too many") from exc
