@@ -51,7 +51,7 @@ SHORT_VRS = _keys("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL U
 """VRs whose explicit head has 8 bytes, a 16-bit length the last two of them (PS3.5 table 7.1-2)."""
 
 LONG_VRS = _keys("OB OD OF OL OV OW SQ SV UC UN UR UT UV")
-"""VRs whose explicit head has 12 bytes: two reserved and a 32-bit length behind the VR (PS3.5 table 7.1-1)."""
+"""VRs whose explicit head has 12 bytes: behind the VR two reserved, then a 32-bit length (table 7.1-1)."""
 
 VRS = {**SHORT_VRS, **LONG_VRS}
 
@@ -92,18 +92,18 @@ def _big(explicit: bool) -> Layout:
     return Layout(explicit, True, _big_explicit, _big_implicit, Struct(">L").unpack_from)
 
 
-LAYOUTS = {
-    (layout.explicit, layout.big): layout
-    for layout in (_little(True), _little(False), _big(True), _big(False))
-}
-"""By (explicit, big endian); implicit big endian is in no standard, but occurs inside broken sequences."""
-
 _UIDS = {
     (True, False): EXPLICIT_LITTLE,
     (False, False): IMPLICIT_LITTLE,
     (True, True): EXPLICIT_BIG,
     (False, True): EXPLICIT_BIG,
 }
+
+LAYOUTS = {
+    (layout.explicit, layout.big): layout
+    for layout in (_little(True), _little(False), _big(True), _big(False))
+}
+"""By (explicit, big endian); implicit big endian is in no standard, but occurs inside broken sequences."""
 
 
 def layout_of(transfer_syntax_uid: str) -> Layout:

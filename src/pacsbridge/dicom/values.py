@@ -1,8 +1,8 @@
 """The bytes of one element to its values, by value representation (PS3.5 6.2).
 
-Padding: trailing NULs and spaces go everywhere; leading spaces go where the standard calls them insignificant,
-and where a value with them would be invalid anyway. Only ST, LT, UT, UC and UR keep them; of those, only UC can
-have several values.
+Padding: trailing NULs and spaces go everywhere; leading spaces go where the standard calls them
+insignificant, and where a value with them would be invalid anyway. Only ST, LT, UT, UC and UR keep
+them; of those, UC alone can have several values.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,8 @@ _NUMBERS = {
     "US": "H",
     "UV": "Q",
 }
+NUMBER_VRS = frozenset(_NUMBERS)
+
 _Unpack = Callable[[bytes], tuple[int | float]]
 _UNPACKERS: dict[tuple[str, bool], tuple[int, _Unpack]] = {
     (vr, big): (number.size, number.unpack)
@@ -44,15 +46,17 @@ def decode(raw: bytes, stream_vr: str | None, vr: str, charset: Charset, big: bo
     A textual or numeric VR in the data set wins over the dictionary's; any other is passed over.
     """
     if stream_vr in _NUMBERS:
-        return _numbers(raw, stream_vr, big)
+        whole = len(raw) % _UNPACKERS[stream_vr, big][0] == 0
+        texts = tuple(format(number, "") for number in numbers(raw, stream_vr, big))
+        return texts, None if whole else "length is no multiple of the number's"
     return _texts(raw, stream_vr if stream_vr in TEXT_VRS else vr, charset)
 
 
-def _numbers(raw: bytes, vr: str, big: bool) -> Decoded:
+def numbers(raw: bytes, vr: str, big: bool) -> tuple[int | float, ...]:
+    """The values of one of `NUMBER_VRS`; what is left over at the end is passed over."""
     size, unpack = _UNPACKERS[vr, big]
     whole = len(raw) - len(raw) % size
-    values = tuple(format(unpack(raw[at : at + size])[0], "") for at in range(0, whole, size))
-    return values, None if whole == len(raw) else "length is no multiple of the number's"
+    return tuple(unpack(raw[at : at + size])[0] for at in range(0, whole, size))
 
 
 def _texts(raw: bytes, vr: str, charset: Charset) -> Decoded:

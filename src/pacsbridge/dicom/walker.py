@@ -2,15 +2,16 @@
 
 Theory. Only the heads of elements are looked at. What is not in `kernel.attributes` is passed by its length;
 sequences and items of undefined length are walked to their delimiters without keeping anything (PS3.5 7.5).
-The walk ends at the first element with a 32-bit length (explicit) or any element (implicit) beyond the group of
-the last wanted tag: pixel data and the per-frame groups are never touched.
+The walk ends at the first element with a 32-bit length (explicit) or at any element (implicit) beyond the
+group of the last wanted tag: pixel data and the per-frame groups are never touched.
 
-A walk sees a *window*: the whole data set, or, of a file or a deflated stream, a piece of it. `run` returns the
-position of the first root element that it could not finish, and the caller comes again with a window from there.
+A walk sees a *window*: the whole data set, or, of a file or a deflated stream, a piece of it. `run` returns
+the position of the first root element that it could not finish, and the caller comes again with a window
+from there.
 
-`_explicit` and `_implicit` are the hot loops. They finish the common case, a short ASCII value of the VR that the
-dictionary has, in their own body, and leave everything else to `_other`. One shared iterator counts the elements
-of all levels, which costs the loops nothing.
+`_explicit` and `_implicit` are the hot loops. They finish the common case, a short ASCII value of the VR that
+the dictionary has, in their own body, and leave everything else to `_other`. One shared iterator counts the
+elements of all levels, which costs the loops nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from copy import copy
 from typing import NamedTuple
 
 from pacsbridge.dicom.charsets import ESC, Charset, charset_of
+from pacsbridge.dicom.heads import Head, at_delimiter, head_at, true_layout
 from pacsbridge.dicom.limits import Limits
 from pacsbridge.dicom.transfer_syntaxes import (
     ITEM,
@@ -28,7 +30,6 @@ from pacsbridge.dicom.transfer_syntaxes import (
     SHORT_VRS,
     UNDEFINED,
     Layout,
-    has_vr,
     tag_key,
     vr_key,
 )
@@ -44,11 +45,12 @@ _Entry = tuple[str, int, Element]
 _HOT_VRS = frozenset({"CS", "DA", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
 _CHARSET = "SpecificCharacterSet"
 _LAST_GROUP = max(BY_TAG) >> 16
-_LONG_VALUE = 256
+_DELIMITER_GROUP = 0xFFFE
+_HOT_LENGTH = 256
 _SHOWN = 64
 _ISSUES = 100
 _DATA_SET = "DataSet"
-_DELIMITER_GROUPS = (b"\xfe\xff", b"\xff\xfe")
+_SEQUENCE_VRS = (None, "SQ", "UN", "OB", "OW")
 
 
 def _entry(element: Element) -> _Entry:
@@ -61,22 +63,16 @@ _NOTHING: Mapping[int, _Entry] = {}
 
 
 class _Level(NamedTuple):
-    """Where a loop is: the layout of its elements, its end, whether its end is known, how deep, what it keeps."""
+    """Where a loop is: how its elements are laid out, where they end, how deep it is, what it keeps.
+
+    `closed` says that `end` is the true end, not only that of what the level stands in.
+    """
 
     layout: Layout
     end: int
     closed: bool
     depth: int
     entries: Mapping[int, _Entry]
-
-
-class _Head(NamedTuple):
-    """One element's head: entry key, VR where the data set says one, where the value starts, its length."""
-
-    key: int
-    vr: str | None
-    start: int
-    length: int
 
 
 class _State(NamedTuple):
@@ -95,7 +91,10 @@ class _Starved(Exception):
 
 
 class Walker:
-    """Reads one data set, window by window. `values` and `issues` grow; `finished` once nothing more is wanted."""
+    """Reads one data set, window by window.
+
+    `values` and `issues` grow; `finished` turns true once nothing more is wanted.
+    """
 
     def __init__(self, layout: Layout, charset: Charset, limits: Limits) -> None:
         self.values: Values = {}
@@ -110,10 +109,10 @@ class Walker:
         self._buffer = b""
         self._window_end = 0
         self._last = True
-        self._mark(0)
+        self._state = _State(0, self._steps, limits.items, limits.values, 0, charset)
 
     def run(self, buffer: bytes, position: int, last: bool) -> int:
-        """Walks from `position` to the end of `buffer`; returns the position of the first root element not done.
+        """Walks from `position` on; returns the position of the first root element that is not done.
 
         `last` says that the data set ends with the buffer. Raises TooLarge.
         """
@@ -153,55 +152,61 @@ class Walker:
             return self._explicit(values, position, level)
         return self._implicit(values, position, level)
 
-    def _explicit(self, values: Values, position: int, level: _Level) -> int:  # noqa: C901 hot loop
-        buffer, head, get = self._buffer, level.layout.explicit_head, level.entries.get
-        short, end, padding, esc = SHORT_VRS, level.end, PADDING, ESC
+    def _explicit(self, values: Values, position: int, level: _Level) -> int:  # noqa: C901 the hot loop
+        buffer, head, long_length = self._buffer, level.layout.explicit_head, level.layout.length
+        get, short, long, padding, esc = level.entries.get, SHORT_VRS, LONG_VRS, PADDING, ESC
+        end = level.end
         full = end - 8
         for _ in self._steps:
             if position > full:
                 return position
             key, vr, length = head(buffer, position)
             entry = get(key)
-            if vr in short:
+            if entry is None:
+                if vr in short:
+                    position += length + 8
+                    continue
+                if vr in long and position + 4 <= full and key & 0xFFFF <= _LAST_GROUP:
+                    (length,) = long_length(buffer, position + 8)
+                    if length != UNDEFINED:
+                        position += length + 12
+                        continue
+            elif vr == entry[1] and length <= _HOT_LENGTH:
                 start = position + 8
                 stop = start + length
-                if entry is None:
+                raw = buffer[start:stop]
+                if raw.isascii() and esc not in raw and stop <= end:
+                    text = raw.decode().strip(padding)
+                    if "\\" in text:
+                        values[entry[0]] = tuple([part.strip(padding) for part in text.split("\\")])
+                    elif text:
+                        values[entry[0]] = (text,)
                     position = stop
                     continue
-                if vr == entry[1] and length <= 256 and stop <= end:
-                    raw = buffer[start:stop]
-                    if raw.isascii() and esc not in raw:
-                        text = raw.decode("ascii").strip(padding)
-                        if "\\" in text:
-                            values[entry[0]] = tuple([part.strip(padding) for part in text.split("\\")])
-                        elif text:
-                            values[entry[0]] = (text,)
-                        position = stop
-                        continue
             position = self._other(values, position, level, entry)
             if position < 0:
                 return ~position
         raise TooLarge(f"more than {self._limits.elements} elements")
 
-    def _implicit(self, values: Values, position: int, level: _Level) -> int:  # noqa: C901 hot loop
+    def _implicit(self, values: Values, position: int, level: _Level) -> int:  # noqa: C901 the hot loop
         buffer, head, get = self._buffer, level.layout.implicit_head, level.entries.get
-        end, padding, esc, last_group, undefined = level.end, PADDING, ESC, _LAST_GROUP, UNDEFINED
+        end, padding, esc = level.end, PADDING, ESC
         full = end - 8
         for _ in self._steps:
             if position > full:
                 return position
             key, length = head(buffer, position)
             entry = get(key)
-            start = position + 8
-            stop = start + length
             if entry is None:
-                if length != undefined and key & 0xFFFF <= last_group:
-                    position = stop
+                if length != UNDEFINED and key & 0xFFFF <= _LAST_GROUP:
+                    position += length + 8
                     continue
-            elif entry[1] >= 0 and length <= 256 and stop <= end:
+            elif length <= _HOT_LENGTH and entry[1] >= 0:
+                start = position + 8
+                stop = start + length
                 raw = buffer[start:stop]
-                if raw.isascii() and esc not in raw:
-                    text = raw.decode("ascii").strip(padding)
+                if raw.isascii() and esc not in raw and stop <= end:
+                    text = raw.decode().strip(padding)
                     if "\\" in text:
                         values[entry[0]] = tuple([part.strip(padding) for part in text.split("\\")])
                     elif text:
@@ -214,98 +219,46 @@ class Walker:
         raise TooLarge(f"more than {self._limits.elements} elements")
 
     def _other(self, values: Values, position: int, level: _Level, entry: _Entry | None) -> int:
-        """One element that the hot loops leave; returns the next position, or its complement to leave the level."""
+        """An element that the hot loops leave; the next position, or its complement to leave the level."""
         if not level.depth and not self._last:
             self._mark(position)
-        head = self._head(position, level)
+        head = head_at(level.layout, self._buffer, position, level.end)
         if head is None:
             return ~self._short(level)
         if head.key & 0xFFFF > _LAST_GROUP:
             return self._beyond(position, level, head)
-        if entry is not None and _is_sequence(head, entry[2]):
-            return self._sequence(values, level, entry[0], head)
-        if head.length == UNDEFINED:
-            return self._skip(level, head)
-        stop = head.start + head.length
-        if entry is None:
-            return stop
-        if stop > level.end:
-            return ~self._short(level, entry[0])
-        self._keep(values, level, entry[2], head)
-        return stop
+        if entry is not None:
+            return self._wanted(values, level, entry[2], head)
+        return self._skip(level, head)
 
-    def _head(self, position: int, level: _Level) -> _Head | None:
-        """The head at `position`, where 8 bytes are there for certain; None if it needs more than there are."""
-        layout, buffer = level.layout, self._buffer
-        key, length = layout.implicit_head(buffer, position)
-        if not layout.explicit or key & 0xFFFF == 0xFFFE:
-            return _Head(key, None, position + 8, length)
-        _, vr, short_length = layout.explicit_head(buffer, position)
-        name = SHORT_VRS.get(vr)
-        if name is None:
-            return self._long_head(position, level, key, vr)
-        return _Head(key, name, position + 8, short_length)
-
-    def _long_head(self, position: int, level: _Level, key: int, vr: int) -> _Head | None:
-        """A head with a 32-bit length (PS3.5 table 7.1-1), or one with a VR that nobody knows."""
-        name = LONG_VRS.get(vr)
-        if name is None:
-            return self._strange_head(position, level, key)
-        if position + 12 > level.end:
-            return None
-        return _Head(key, name, position + 12, level.layout.length(self._buffer, position + 8)[0])
-
-    def _strange_head(self, position: int, level: _Level, key: int) -> _Head:
-        """Two capitals are a VR of the future, which has the long form if its reserved bytes are zero.
-
-        Anything else is an implicit head that a careless writer put among explicit ones. Where the length that
-        follows from this does not fit, it is read as a 16-bit one.
-        """
-        layout, buffer = level.layout, self._buffer
-        letters = buffer[position + 4 : position + 6]
-        _, _, short = layout.explicit_head(buffer, position)
-        _, length = layout.implicit_head(buffer, position)
-        if not (letters.isalpha() and letters.isupper()):
-            if length == UNDEFINED or length <= level.end - position - 8:
-                return _Head(key, None, position + 8, length)
-        elif position + 12 <= level.end and not short and not has_vr(buffer, position + 8):
-            (length,) = layout.length(buffer, position + 8)
-            if length == UNDEFINED or length <= level.end - position - 12:
-                return _Head(key, "UN", position + 12, length)
-        return _Head(key, "UN", position + 8, short)
-
-    def _beyond(self, position: int, level: _Level, head: _Head) -> int:
+    def _beyond(self, position: int, level: _Level, head: Head) -> int:
         """A delimiter, or an element behind the last wanted one."""
         if head.key == ITEM_END and level.depth:
             return ~(position + 8)
         if head.key == SEQUENCE_END and level.depth:
             return ~position
-        if head.key & 0xFFFF == 0xFFFE:
+        if head.key & 0xFFFF == _DELIMITER_GROUP:
             return position + 8
         if level.closed:
             self.finished = self.finished or not level.depth
             return ~level.end
-        if head.length == UNDEFINED:
+        return self._skip(level, head)
+
+    def _wanted(self, values: Values, level: _Level, element: Element, head: Head) -> int:
+        if element.vr == "SQ" and head.vr in _SEQUENCE_VRS:
+            return self._sequence(values, level, element.keyword, head)
+        if "SQ" in (element.vr, head.vr) or head.length == UNDEFINED:
+            self.issue(element.keyword, f"not of the value representation {element.vr}")
             return self._skip(level, head)
-        return head.start + head.length
+        stop = head.start + head.length
+        if stop > level.end:
+            return ~self._short(level, element.keyword)
+        self._keep(values, level, element, head)
+        return stop
 
-    def _short(self, level: _Level, keyword: str = _DATA_SET) -> int:
-        """The level ends inside an element: the window must grow, or the rest of the level is lost."""
-        if level.end == self._window_end and not self._last:
-            raise _Starved
-        self.issue(keyword, "truncated" if level.end == self._window_end else "longer than what it stands in")
-        if not level.depth:
-            self.finished = True
-        return level.end
-
-    def _keep(self, values: Values, level: _Level, element: Element, head: _Head) -> None:
-        length = head.length
-        if length > _LONG_VALUE:
-            length = self._charge(element.keyword, length)
+    def _keep(self, values: Values, level: _Level, element: Element, head: Head) -> None:
+        length = head.length if head.length <= _HOT_LENGTH else self._charge(element.keyword, head.length)
         raw = self._buffer[head.start : head.start + length]
-        if element.vr == "SQ" or head.vr == "SQ":
-            self.issue(element.keyword, f"VR {head.vr} where the dictionary has {element.vr}")
-            return
         decoded, problem = decode(raw, head.vr, element.vr, self._charset, level.layout.big)
         if problem:
             self.issue(element.keyword, problem, "\\".join(decoded))
@@ -330,107 +283,80 @@ class Walker:
         if self._charset.problem:
             self.issue(_CHARSET, self._charset.problem, "\\".join(terms))
 
-    def _sequence(self, values: Values, level: _Level, keyword: str, head: _Head) -> int:
+    def _sequence(self, values: Values, level: _Level, keyword: str, head: Head) -> int:
         """A wanted sequence; returns the position behind it."""
         stop = level.end if head.length == UNDEFINED else head.start + head.length
         if stop > level.end:
-            self._overrun(level, keyword)
-            stop = level.end
-        inner = level._replace(end=stop, layout=_layout_in(level, head))
-        items, position = self._items(inner, head)
+            stop = self._short(level, keyword)
+        items: list[Attributes] = []
+        inner = _Level(_layout_in(level, head), stop, level.closed, level.depth, level.entries)
+        position = self._items(items, inner, head)
         if items:
             values[keyword] = tuple(items)
         return stop if head.length != UNDEFINED else position
 
-    def _overrun(self, level: _Level, keyword: str) -> None:
-        if level.end == self._window_end and not self._last:
-            raise _Starved
-        self.issue(keyword, "truncated")
-
-    def _skip(self, level: _Level, head: _Head) -> int:
-        """The position behind a value of undefined length that is not wanted: items or fragments, or plain bytes."""
-        if head.start + 4 <= level.end and self._is_plain(head):
+    def _skip(self, level: _Level, head: Head) -> int:
+        """The position behind a value that is not wanted: by its length, or behind its items or fragments."""
+        if head.length != UNDEFINED:
+            return head.start + head.length
+        if head.start + 4 <= level.end and not at_delimiter(self._buffer, head.start):
             return self._find_end(level, head)
-        _, position = self._items(level._replace(entries=_NOTHING, layout=_layout_in(level, head)), head)
-        return position
+        inner = _Level(_layout_in(level, head), level.end, level.closed, level.depth, _NOTHING)
+        return self._items([], inner, head)
 
-    def _is_plain(self, head: _Head) -> bool:
-        return self._buffer[head.start : head.start + 2] not in _DELIMITER_GROUPS
-
-    def _find_end(self, level: _Level, head: _Head) -> int:
+    def _find_end(self, level: _Level, head: Head) -> int:
         """Some writers give values that are no sequences an undefined length too."""
         mark = b"\xff\xfe\xe0\xdd" if level.layout.big else b"\xfe\xff\xdd\xe0"
         found = self._buffer.find(mark, head.start, level.end)
         return found + 8 if found >= 0 else self._short(level)
 
-    def _items(self, level: _Level, head: _Head) -> tuple[list[Attributes], int]:
-        """The items of a sequence from `head.start`, and the position behind it (PS3.5 7.5.1, 7.5.2)."""
+    def _items(self, items: list[Attributes], level: _Level, head: Head) -> int:
+        """Adds the items from `head.start` on; returns the position behind them (PS3.5 7.5.1, 7.5.2)."""
         if level.depth >= self._limits.nesting:
             raise TooLarge(f"sequences nested deeper than {self._limits.nesting}")
-        items: list[Attributes] = []
-        position, keep = head.start, bool(level.entries)
+        position = head.start
         while position + 8 <= level.end:
             key, length = level.layout.implicit_head(self._buffer, position)
             if key == SEQUENCE_END:
-                return items, position + 8
+                return position + 8
             if key != ITEM:
-                return items, self._no_item(level)
-            self._items_left -= 1
-            if self._items_left < 0:
-                raise TooLarge(f"more than {self._limits.items} sequence items")
-            if keep or length == UNDEFINED:
-                item, position = self._item(level, position + 8, length)
-                items.extend(item)
-            else:
-                position += 8 + length
-        if head.length == UNDEFINED or position > level.end:
-            self._short(level)
-        return items, level.end
+                self.issue(_DATA_SET, "something other than an item in a sequence")
+                return level.end
+            position = self._item(items, level, position + 8, length)
+        return self._short(level) if head.length == UNDEFINED else level.end
 
-    def _no_item(self, level: _Level) -> int:
-        self.issue(_DATA_SET, "something other than an item in a sequence")
-        if level.end == self._window_end and not self._last:
+    def _item(self, items: list[Attributes], level: _Level, position: int, length: int) -> int:
+        """Adds one item, if its level keeps anything; returns the position behind it."""
+        self._items_left -= 1
+        if self._items_left < 0:
+            raise TooLarge(f"more than {self._limits.items} sequence items")
+        stop = level.end if length == UNDEFINED else position + length
+        if not level.entries and length != UNDEFINED:
+            return stop
+        if stop > level.end:
+            stop = self._short(level)
+        layout = true_layout(level.layout, self._buffer, position, stop)
+        charset, values = self._charset, Values()
+        inner = _Level(layout, stop, length != UNDEFINED, level.depth + 1, level.entries)
+        behind = self._elements(values, position, inner)
+        self._charset = charset
+        if level.entries:
+            items.append(Attributes(values))
+        return behind if length == UNDEFINED else stop
+
+    def _short(self, level: _Level, keyword: str = _DATA_SET) -> int:
+        """The level ends inside an element: the window must grow, or what is left of the level is lost."""
+        if level.end < self._window_end:
+            self.issue(keyword, "longer than what it stands in")
+        elif self._last:
+            self.issue(_DATA_SET, "truncated")
+        else:
             raise _Starved
         return level.end
 
-    def _item(self, level: _Level, position: int, length: int) -> tuple[tuple[Attributes, ...], int]:
-        """One item and the position behind it; none where its level keeps nothing."""
-        stop = level.end if length == UNDEFINED else position + length
-        if stop > level.end:
-            self._overrun(level, _DATA_SET)
-            stop = level.end
-        layout = self._layout_of_item(level, position, stop)
-        inner = _Level(layout, stop, length != UNDEFINED, level.depth + 1, level.entries)
-        charset, values = self._charset, Values()
-        behind = self._elements(values, position, inner)
-        self._charset = charset
-        behind = behind if length == UNDEFINED else stop
-        return ((Attributes(values),) if level.entries else ()), behind
 
-    def _layout_of_item(self, level: _Level, position: int, stop: int) -> Layout:
-        """Items are now and then written with VRs inside implicit data sets, and without inside explicit ones."""
-        if position + 8 > stop or self._buffer[position : position + 2] in _DELIMITER_GROUPS:
-            return level.layout
-        return true_layout(level.layout, self._buffer, position, stop)
-
-
-def true_layout(layout: Layout, buffer: bytes, position: int, stop: int) -> Layout:
-    """The layout of the element at `position`, for which `layout` is claimed; the claim wins where both fit."""
-    explicit = has_vr(buffer, position)
-    if explicit == layout.explicit or position + 8 > stop:
-        return layout
-    _, length = layout.implicit_head(buffer, position)
-    fits = length == UNDEFINED or length <= stop - position - 8
-    return layout if fits != layout.explicit else LAYOUTS[explicit, layout.big]
-
-
-def _layout_in(level: _Level, head: _Head) -> Layout:
+def _layout_in(level: _Level, head: Head) -> Layout:
     """Inside UN of undefined length all is implicit little endian (PS3.5 6.2.2); items check themselves."""
     if head.vr == "UN" and head.length == UNDEFINED:
         return LAYOUTS[False, False]
     return level.layout
-
-
-def _is_sequence(head: _Head, element: Element) -> bool:
-    """Whether a wanted value consists of items: the dictionary says so, and the data set does not contradict."""
-    return element.vr == "SQ" and head.vr in (None, "SQ", "UN", "OB", "OW")
