@@ -1,0 +1,12 @@
+"""DICOMweb (PS3.18) over what the bridge holds: WADO-RS retrieval of studies, series, instances and metadata.
+
+app        routes, settings               retrieve   GET of the instances themselves
+accept     Accept negotiation             metadata   GET of their DICOM JSON
+multipart  part heads, lengths            stream     bytes from the packs to the socket
+faults     errors → status and JSON       target     UIDs of a URL → what is held
+"""
+
+from pacsbridge.dicomweb.app import dicomweb_app
+from pacsbridge.dicomweb.service import DicomwebSettings
+
+__all__ = ["DicomwebSettings", "dicomweb_app"]
