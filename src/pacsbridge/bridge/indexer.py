@@ -22,7 +22,7 @@ log = structlog.get_logger("pacsbridge.bridge")
 BATCH = 500
 """Instances a transaction at most."""
 
-LINGER_SECONDS = 0.1
+LINGER_SECONDS = 0.3
 """How long a batch may gather: a transaction costs several times what an instance adds to it."""
 
 BACKLOG = 4_000

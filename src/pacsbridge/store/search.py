@@ -78,7 +78,9 @@ def _by_reference(param: str, value: Any) -> ColumnElement[bool]:
 
 
 def _by_date(param: str, value: Any) -> ColumnElement[bool]:
+    """Wall clocks have rows of their own."""
     c = schema.date.c
+    param = f"{param}:local" if value.local else param
     return _R.pk.in_(select(c.resource).where(c.param == param, _stands(c.low, c.high, value)))
 
 

@@ -79,9 +79,7 @@ class Store:
 
     def digest(self, sop_uid: str) -> bytes | None:
         """The SHA-256 of the data set that is indexed under a SOP Instance UID."""
-        c = schema.instance.c
-        with self._database.read() as connection:
-            found = connection.execute(select(c.sha256).where(c.uid == sop_uid)).scalar()
+        found = self._database.point("instance", "sha256", "uid", sop_uid)
         return None if found is None else bytes(found)
 
     def checkpoints(self) -> Mapping[str, int]:
