@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from pacsbridge.errors import Unavailable
+
+log = structlog.get_logger("pacsbridge.blobs")
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -55,6 +59,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that is of no use. Where that fails the log says so: the file takes room, and no more."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        log.warning("file_not_removed", folder=path.parent.name, reason=reason(exc))
 
 
 def lock(fd: int) -> bool:

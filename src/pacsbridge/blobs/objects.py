@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacsbridge.blobs.blob import Blob
-from pacsbridge.blobs.folders import allocated, make_folder, sync_folder
+from pacsbridge.blobs.folders import allocated, make_folder, remove, sync_folder
 from pacsbridge.blobs.spool import Spool
 
 _NAME = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62})-[0-9a-f]{16}")
@@ -66,7 +66,7 @@ class Objects:
         try:
             spool.move(target)
         except BaseException:
-            target.unlink(missing_ok=True)
+            remove(target)
             raise
         return reference
 
@@ -88,8 +88,12 @@ class Objects:
         except FileNotFoundError:
             return False
 
+    def forget(self, reference: Reference) -> None:
+        """Remove an object that no record refers to."""
+        remove(self._folder / reference.name)
+
     def discard(self, reference: Reference) -> None:
-        """Remove the object. Raises OSError."""
+        """Remove the object, durably. Raises OSError."""
         path = self._folder / reference.name
         path.unlink(missing_ok=True)
         sync_folder(path.parent)

@@ -43,7 +43,10 @@ class Committed:
 
 @dataclass(slots=True)
 class _Pending:
-    """A record on its way; `size` and `sha256` are those of what will be read back."""
+    """A record on its way; `size` and `sha256` are those of what will be read back.
+
+    `written` says that a pack holds it, or may hold it: after a failed sync nobody knows.
+    """
 
     draft: Draft
     head: Mapping[str, Any]
@@ -51,10 +54,12 @@ class _Pending:
     size: int
     sha256: bytes
     location: Location | None = None
+    written: bool = False
 
     def place(self, pack: str, start: int) -> None:
         """Note where the record stands, now that it is durable."""
         text = str(Position(pack, start, self.size))
+        self.written = True
         self.location = Location(text, pack, start + self.draft.size, self.size, self.sha256)
 
     def committed(self) -> Committed:
@@ -139,8 +144,8 @@ class Packs:
         try:
             return self._submit(pending)
         except Unavailable:
-            if pending.location is None:
-                self._objects.discard(reference)
+            if not pending.written:
+                self._objects.forget(reference)
             raise
 
     def open(self, location: str) -> Blob:
@@ -219,7 +224,7 @@ class Packs:
                 writer.append(buffers)
         finally:
             if not writer.sound:
-                self._abandon(writer)
+                self._abandon(writer, group)
         for pending in group:
             pending.place(writer.name, start)
             start += pending.draft.size
@@ -239,8 +244,10 @@ class Packs:
         if writer is not None:
             writer.close()
 
-    def _abandon(self, writer: PackWriter) -> None:
+    def _abandon(self, writer: PackWriter, group: Sequence[_Pending]) -> None:
         log.error("pack_abandoned", pack=writer.name, end=writer.end)
         self._writer = None
+        for pending in group:
+            pending.written = True
         with unavailable("cannot close a pack"):
             writer.abandon()

@@ -44,6 +44,7 @@ PREFIX_SIZE = _PREFIX.size + _CRC.size
 
 _HEADER = re.compile(rb"(pacsbridge pack ([0-9]) ([0-9a-f]{16})) ([0-9a-f]{8})\n")
 _FORMAT = b"1"
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,11 @@ class Prefix:
         """The same record, marked as erased."""
         return replace(self, flags=self.flags | DISCARDED)
 
-    def encode(self) -> bytes:
-        """The prefix as it stands in the pack."""
+    def encode(self, mark: bytes | None = None) -> bytes:
+        """The prefix as it stands in its pack, or in the pack with this mark."""
         body = _PREFIX.pack(
             MAGIC,
-            self.mark,
+            mark or self.mark,
             self.flags,
             self.head_size,
             self.prelude_size,
@@ -102,8 +103,7 @@ def decode_prefix(data: Buffer, mark: bytes | None = None) -> Prefix | None:
 
 def encode_head(head: Mapping[str, Any]) -> bytes:
     """A head as compact JSON. Raises ValueError when it is longer than MAX_HEAD or holds a NaN."""
-    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    data = text.encode("utf-8", "surrogatepass")
+    data = _JSON.encode(head).encode("utf-8", "surrogatepass")
     return _bounded(data, "head")
 
 
@@ -131,8 +131,7 @@ class Draft:
 
     def buffers(self, mark: bytes) -> list[Buffer]:
         """The record as it is written into the pack with this mark."""
-        prefix = replace(self.prefix, mark=mark).encode()
-        return [b"".join((prefix, self.head, self.prelude)), *self.content]
+        return [b"".join((self.prefix.encode(mark), self.head, self.prelude)), *self.content]
 
 
 def draft(

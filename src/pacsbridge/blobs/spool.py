@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from pacsbridge.blobs.folders import PRIVATE_FILE, is_named, lock, sync_folder, unavailable
+from pacsbridge.blobs.folders import PRIVATE_FILE, is_named, lock, remove, sync_folder, unavailable
 from pacsbridge.blobs.record import MAX_HEAD, Buffer
 from pacsbridge.blobs.space import Space
 from pacsbridge.blobs.writer import write_all
@@ -67,7 +67,7 @@ class Spool:
     def discard(self) -> None:
         """Remove the file; nothing happens when it has been moved or discarded before."""
         if self._fd >= 0:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
             self._close()
 
     def __enter__(self) -> "Spool":

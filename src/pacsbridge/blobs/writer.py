@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from pacsbridge.blobs.folders import PRIVATE_FILE, is_named, lock, sync_folder
+from pacsbridge.blobs.folders import PRIVATE_FILE, is_named, lock, remove, sync_folder
 from pacsbridge.blobs.location import PACK_SUFFIX, pack_name, pack_number
 from pacsbridge.blobs.record import HEADER_SIZE, MARK_SIZE, Buffer, header
 
@@ -46,11 +46,9 @@ class PackWriter:
     def abandon(self) -> None:
         """End the pack after a failure: cut off what is not durable; an empty pack is removed."""
         self._cut()
-        try:
-            if self.end == HEADER_SIZE:
-                self.path.unlink(missing_ok=True)
-        finally:
-            self.close()
+        if self.end == HEADER_SIZE:
+            remove(self.path)
+        self.close()
 
     def _cut(self) -> bool:
         """Shorten the file to what is durable; False when even that fails (the next replay cuts it then)."""
@@ -110,7 +108,7 @@ def _try_begin(path: Path) -> PackWriter | None:
         write_all(fd, [header(mark)], 0)
         sync_folder(path.parent)
     except BaseException:
-        path.unlink(missing_ok=True)
+        remove(path)
         os.close(fd)
         raise
     return PackWriter(path, fd, mark)
