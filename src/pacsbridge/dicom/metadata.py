@@ -40,7 +40,7 @@ INLINE_BYTES = 1024
 _INLINE_TEXT = 64 << 10
 _BLOCK = 64 << 10
 _NO_END = 1 << 62
-_CHARSET, _AVAILABLE_SYNTAX = "00080005", "00083002"
+_CHARSET, _AVAILABLE_SYNTAX, _PIXEL_REPRESENTATION = "00080005", "00083002", "00280103"
 _PIXEL_GROUP = 0x7FE0
 _ENDS = {ITEM_END: 8, SEQUENCE_END: 0}
 _PIXEL_ELEMENTS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -52,12 +52,13 @@ Json = dict[str, Any]
 
 
 class _Place(NamedTuple):
-    """Where a data set stands: its layout, its character set, the URI of its bulk data, its depth."""
+    """Where a data set stands: layout, character set, URI of its bulk data, depth; whether pixels are signed."""
 
     layout: Layout
     charset: Charset
     uri: str
     depth: int
+    signed: bool = False
 
 
 def metadata(source: Source | str | PathLike[str], bulk_uri: str, charset: str = "") -> Json:
@@ -126,7 +127,7 @@ class _Reader:
     def _element(self, document: Json, head: Head, end: int, place: _Place) -> tuple[int, _Place]:
         """Adds one element; the position behind it, and the place with the character set that holds there."""
         tag = tag_of(head.key)
-        name, vr = f"{tag:08X}", _vr_of(tag, head)
+        name, vr = f"{tag:08X}", _vr_of(tag, head, place.signed)
         inner = place._replace(uri=f"{place.uri}/{name}")
         if vr == "SQ" and self._holds_items(head):
             items: list[Json] = []
@@ -153,6 +154,8 @@ class _Reader:
         if len(raw) < head.length:
             return place
         document[name] = {"vr": vr, **_body(raw, vr, place)}
+        if name == _PIXEL_REPRESENTATION:
+            return place._replace(signed=document[name].get("Value") == [1])
         if name != _CHARSET:
             return place
         terms, _ = decode(raw, None, "CS", place.charset, place.layout.big)
@@ -198,23 +201,21 @@ class _Reader:
             tag = tag_of(head.key)
             if tag in _PIXEL_ELEMENTS:
                 name = f"{tag:08X}"
-                document[name] = {"vr": _vr_of(tag, head), "BulkDataURI": f"{place.uri}/{name}"}
+                document[name] = {"vr": _vr_of(tag, head, place.signed), "BulkDataURI": f"{place.uri}/{name}"}
             if head.length == UNDEFINED:
                 return
             head = self._head(head.start + head.length, _NO_END, place.layout)
 
 
-def _vr_of(tag: int, head: Head) -> str:
+def _vr_of(tag: int, head: Head, signed: bool) -> str:
     """The VR that the data set says; the dictionary's where it says none, or UN (PS3.5 6.2.2)."""
     if head.vr not in (None, "UN"):
         return str(head.vr)
-    vr = _dictionary_vr(tag)
-    if vr == "UN" and head.length == UNDEFINED:
-        return "SQ"
-    return vr
+    vr = _dictionary_vr(tag, signed)
+    return "SQ" if vr == "UN" and head.length == UNDEFINED else vr
 
 
-def _dictionary_vr(tag: int) -> str:
+def _dictionary_vr(tag: int, signed: bool) -> str:
     group, element = tag >> 16, tag & 0xFFFF
     if group % 2:
         return "LO" if 0x10 <= element <= 0xFF else "UN"
@@ -222,7 +223,7 @@ def _dictionary_vr(tag: int) -> str:
         vr = dictionary_VR(tag)
     except KeyError:
         return "UN"
-    return _AMBIGUOUS.get(vr, vr)
+    return "SS" if signed and vr == "US or SS" else _AMBIGUOUS.get(vr, vr)
 
 
 def _body(raw: bytes, vr: str, place: _Place) -> Json:
@@ -243,9 +244,9 @@ def _listed(values: Sequence[Any]) -> Json:
     return {"Value": list(values)} if values else {}
 
 
-def _finite(number: float) -> float | None:
-    """JSON knows no infinity and no NaN."""
-    return number if math.isfinite(number) else None
+def _finite(number: int | float) -> int | float | None:
+    """JSON knows no infinity and no NaN; neither is smaller than infinity."""
+    return number if abs(number) < math.inf else None
 
 
 def _tags(raw: bytes, big: bool) -> list[str]:
@@ -271,12 +272,12 @@ def _json_text(text: str, vr: str) -> Any:
     return _number(text, vr) if vr in ("DS", "IS") else text
 
 
-def _number(text: str, vr: str) -> int | float | str:
-    """A decimal or integer string as a number; text that is none stays text (PS3.18 F.2.3)."""
+def _number(text: str, vr: str) -> int | float | None:
+    """A decimal or integer string as a number, null if it is none (PS3.18 F.2.3)."""
     if "_" in text:  # Python reads 1_000, DICOM does not
-        return text
+        return None
     try:
         number = int(text) if vr == "IS" else float(text)
     except ValueError:
-        return text
-    return number if math.isfinite(number) else text
+        return None
+    return _finite(number)

@@ -1,0 +1,63 @@
+"""Finding files: order, DICOMDIR, links."""
+
+import os
+from pathlib import Path
+
+from pacsbridge.dicom.files import find_files
+
+
+def _tree(root: Path) -> None:
+    for name in ("b/2.dcm", "b/1.dcm", "a/x/deep", "a/DICOMDIR", "z.dcm", "DICOMDIR", "dicomdir"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def _names(root: Path, *paths: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in find_files(paths or (root,))]
+
+
+def test_walks_in_order_without_dicomdir(tmp_path: Path) -> None:
+    """Files come before folders, each by name; DICOMDIR in any case is left out."""
+    _tree(tmp_path)
+    assert _names(tmp_path) == ["z.dcm", "a/x/deep", "b/1.dcm", "b/2.dcm"]
+
+
+def test_each_file_once(tmp_path: Path) -> None:
+    """A file below two of the paths is handed out once."""
+    _tree(tmp_path)
+    assert _names(tmp_path, tmp_path / "b" / "2.dcm", tmp_path / "b", tmp_path / "b") == [
+        "b/2.dcm",
+        "b/1.dcm",
+    ]
+
+
+def test_links_stay_inside(tmp_path: Path) -> None:
+    """Loops end, links out of the tree are passed over, and so are pipes."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"")
+    (inside / "1").write_bytes(b"")
+    (inside / "loop").symlink_to(inside)
+    (inside / "away").symlink_to(outside)
+    (inside / "file").symlink_to(outside / "secret")
+    (inside / "dangling").symlink_to(inside / "nothing")
+    (inside / "again").symlink_to(inside / "1")
+    os.mkfifo(inside / "pipe")
+    assert [path.resolve() for path in find_files([inside])] == [(inside / "1").resolve()]
+
+
+def test_missing_paths_are_handed_out(tmp_path: Path) -> None:
+    """What does not exist is for the caller to report; what is named outright is not judged by its name."""
+    (tmp_path / "DICOMDIR").write_bytes(b"")
+    named = [tmp_path / "missing", tmp_path / "DICOMDIR"]
+    assert list(find_files(named)) == named
+
+
+def test_deep_trees(tmp_path: Path) -> None:
+    """Depth costs no recursion."""
+    deep = tmp_path.joinpath(*["d"] * 500)
+    deep.mkdir(parents=True)
+    (deep / "f").write_bytes(b"")
+    assert len(list(find_files([tmp_path]))) == 1
