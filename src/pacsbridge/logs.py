@@ -44,6 +44,7 @@ MASK = "***"
 LONGEST = 500
 """Characters kept of one value."""
 
+_FIRST = ("timestamp", "level", "logger", "event")
 _CONTROL = {code: " " for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), 0x2028, 0x2029)}
 
 
@@ -129,7 +130,8 @@ def _short(path: str) -> str:
 
 def allow(_logger: Any, _method: str, event: Event) -> Event:
     """Only what `FIELDS` names, in one line, of a bounded length."""
-    return {name: _harmless(value) if name in FIELDS else MASK for name, value in event.items()}
+    first = {name: event[name] for name in _FIRST if name in event}
+    return {name: _harmless(value) if name in FIELDS else MASK for name, value in {**first, **event}.items()}
 
 
 def _harmless(value: Any) -> Any:

@@ -1,0 +1,168 @@
+"""The table of keys as text: the annotated default file, the reference, the settings in force."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pacsbridge.config.schema import ENTRIES, PLANNED, SECTIONS, Config
+from pacsbridge.config.table import Entry, Section
+
+_WIDTH = 100
+
+_HEAD = """\
+# pacsbridge: every key with its default.
+#
+# Keys with a hash before them have no default; what stands there is an example. Any key can be overridden
+# by the environment: PACSBRIDGE__FHIR__PORT=8081, lists and tables as JSON or TOML. Relative paths are taken
+# from the working directory. Without --config, PACSBRIDGE_CONFIG names the file, else ./pacsbridge.toml is
+# read where it exists.
+"""
+
+_REFERENCE_HEAD = """\
+# Configuration
+
+`pacsbridge.toml` in this folder holds every key with its default; copy what you change. The file is named by
+`--config`, else by `PACSBRIDGE_CONFIG`, else it is `./pacsbridge.toml`; with no file at all the defaults hold.
+
+The environment overrides the file: `PACSBRIDGE__FHIR__PORT=8081` is `fhir.port`, `PACSBRIDGE__DATA_DIR` is
+`data_dir`; lists and tables are written as JSON or TOML, arrays of tables as a JSON array
+(`PACSBRIDGE__PEER='[{"ae_title": "CT1"}]'`). An empty variable counts as none. Secrets come from the
+environment or from files that a `…_file` key names; `pacsbridge check` prints the settings in force with
+passwords masked. Relative paths are taken from the working directory.
+
+A key that is not known, or a value that does not fit, ends the command with exit code 2 and a line that names
+the file, the key, what is expected and the nearest known key.
+"""
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        members = (f"{json.dumps(name, ensure_ascii=False)} = {toml(one)}" for name, one in value.items())
+        return f"{{ {', '.join(members)} }}" if value else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(toml(one) for one in value)}]"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(f"./{value}" if _is_relative(value) else value, default=str, ensure_ascii=False)
+
+
+def _is_relative(value: Any) -> bool:
+    return isinstance(value, Path) and not value.is_absolute()
+
+
+def annotated() -> str:
+    """The default configuration file, with the meaning of every key above it."""
+    parts = [_HEAD, *("\n".join(_section_lines(one)) for one in SECTIONS)]
+    return "\n".join(parts) + "\n".join(["", *_planned_lines()]) + "\n"
+
+
+def _section_lines(of: Section) -> Iterator[str]:
+    hash_ = "# " if of.repeated else ""
+    if of.name:
+        yield from _comment(str(of.cls.__doc__))
+        yield f"{hash_}[[{of.name}]]" if of.repeated else f"[{of.name}]"
+    for entry in _of(of):
+        yield from _comment(_meaning(entry))
+        yield f"{hash_}{_assignment(entry)}" if of.repeated else _assignment(entry, "# ")
+    yield ""
+
+
+def _of(one: Section) -> list[Entry]:
+    return [entry for entry in ENTRIES if entry.section == one]
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH)]
+
+
+def _meaning(entry: Entry) -> str:
+    derived = f" Default: {entry.key.derived}." if entry.key.derived else ""
+    return f"{entry.key.help}{derived}"
+
+
+def _has_default(entry: Entry) -> bool:
+    return entry.default not in (None, "", ()) and not entry.required
+
+
+def _assignment(entry: Entry, without_default: str = "") -> str:
+    """`key = value`: its default, else its example behind `without_default`."""
+    value = entry.default if _has_default(entry) else entry.key.example
+    if entry.default == {}:
+        return f"{entry.name} = {{}}" + f"  # {toml(entry.key.example)}"
+    return f"{'' if _has_default(entry) else without_default}{entry.name} = {toml(value)}"
+
+
+def _planned_lines() -> Iterator[str]:
+    yield "# Names that are taken for later versions; a file that has one is refused:"
+    yield from (f"#   {path}: {feature}" for path, feature in PLANNED.items())
+
+
+def markdown() -> str:
+    """The reference of every key, one table a section."""
+    return "\n".join([_REFERENCE_HEAD, *(_section_table(one) for one in SECTIONS), *_planned_markdown(), ""])
+
+
+def _section_table(of: Section) -> str:
+    title = f"[[{of.name}]]" if of.repeated else f"[{of.name}]" if of.name else "At the top"
+    text = f"{of.cls.__doc__}\n" if of.name else "These stand before the first table.\n"
+    head = ["| Key | Default | What it is |", "|---|---|---|"]
+    return "\n".join([f"## {title}", "", text, *head, *(_row(entry) for entry in _of(of)), ""])
+
+
+def _row(entry: Entry) -> str:
+    meaning = f"{entry.key.help} {_sentence(entry.key.kind.expects)}".replace("|", "\\|")
+    return f"| `{entry.name}` | {_default(entry)} | {meaning} |"
+
+
+def _sentence(expects: str) -> str:
+    return f"Must be {expects}."
+
+
+def _default(entry: Entry) -> str:
+    if entry.required:
+        return "must be given"
+    if entry.key.derived:
+        return entry.key.derived
+    return f"`{toml(entry.default)}`" if entry.default not in (None, "") else "none"
+
+
+def _planned_markdown() -> Iterator[str]:
+    yield "## Not in this version\n"
+    yield "These names are taken; a configuration that has one is refused with a line that says so.\n"
+    yield from (f"- `{path}`: {feature}" for path, feature in PLANNED.items())
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """The settings in force as JSON-able values under the file's names; passwords are masked."""
+    shown: dict[str, Any] = {}
+    for one in SECTIONS:
+        held: Any = getattr(config, one.attribute) if one.attribute else config
+        if one.repeated:
+            shown[one.name] = [_values(one, member) for member in held]
+        else:
+            shown |= {one.name: _values(one, held)} if one.name else _values(one, held)
+    return shown
+
+
+def _values(of: Section, held: Any) -> dict[str, Any]:
+    return {entry.name: _shown(entry, getattr(held, entry.name)) for entry in _of(of)}
+
+
+def _shown(entry: Entry, value: Any) -> Any:
+    if entry.key.secret:
+        return without_password(value)
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+
+
+def without_password(url: str) -> str:
+    """A database URL as it may be shown."""
+    password = urlsplit(url).password
+    return url if password is None else url.replace(f":{password}@", ":***@", 1)

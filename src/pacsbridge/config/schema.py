@@ -1,0 +1,364 @@
+"""THE table of configuration keys: name, kind, default and meaning of each, read by all the rest.
+
+A key is a field of a dataclass below, its line of the table the field's metadata. The loader, the annotated
+`config/pacsbridge.toml`, the reference and `pacsbridge check` walk `ENTRIES`; none of them names a key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pacsbridge.config import kinds
+from pacsbridge.config.table import Entry, Section, entries, key, section, sections, tables
+from pacsbridge.kernel.publication import STATUSES
+from pacsbridge.kernel.terminology import CONNECTION_TYPES
+from pacsbridge.logs import LEVELS
+
+MIB = 1 << 20
+SERVICES = ("echo", "store")
+_LATER_SERVICES = {
+    "find": "C-FIND",
+    "get": "C-GET",
+    "move": "C-MOVE",
+    "commitment": "Storage Commitment",
+}
+
+_SERVICE = kinds.planned(
+    kinds.choice(*SERVICES), [(word.__eq__, feature) for word, feature in _LATER_SERVICES.items()]
+)
+_SERVICES = kinds.list_of(_SERVICE, 'services: "echo", "store"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dimse:
+    """The DIMSE listener: C-ECHO and C-STORE."""
+
+    ae_title: str = key(kinds.AE_TITLE, "PACSBRIDGE", "Our AE title.")
+    host: str = key(kinds.ADDRESS, "127.0.0.1", "The address to listen on.")
+    port: int = key(kinds.PORT, 11112, "The port to listen on; 0 takes any free one.")
+    services: tuple[str, ...] = key(_SERVICES, SERVICES, "The services that are switched on.")
+    max_associations: int = key(
+        kinds.whole(1, 10_000), 50, "Associations at a time; one more is turned away for the moment."
+    )
+    max_pdu: int = key(kinds.whole(4096, MIB), 131072, "The longest PDU that we ask peers to send, in bytes.")
+    require_called_ae: bool = key(kinds.FLAG, False, "Refuse callers that call us by another AE title.")
+    workers: int = key(
+        kinds.planned(
+            kinds.whole(1, 1),
+            [(lambda value: type(value) is int and value > 1, "more than one receiver process")],
+        ),
+        1,
+        "Receiver processes that share the port.",
+    )
+    spool_bytes: int = key(
+        kinds.whole(65536, 1024 * MIB),
+        8 * MIB,
+        "Instances up to this size are received in memory, larger ones in a file of their own.",
+    )
+    first_pdu_seconds: float = key(
+        kinds.number(0.1, 3600), 15.0, "How long a caller may take to ask for its association."
+    )
+    pdu_seconds_per_mib: float = key(
+        kinds.number(0.1, 3600), 30.0, "How long a PDU may take from first to last byte, for each MiB begun."
+    )
+    network_timeout: float = key(
+        kinds.number(0.1, 86400), 300.0, "How long an association may be silent, in seconds."
+    )
+    send_seconds: float = key(kinds.number(0.1, 3600), 30.0, "How long a peer may take to read an answer.")
+    max_waiting: int = key(
+        kinds.whole(1, 10_000),
+        200,
+        "Connections without an association; beyond it new ones are closed at once.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """An application entity that may call. With no peer listed any may; once one is, all others are refused."""
+
+    ae_title: str = key(kinds.AE_TITLE, ..., "Its AE title.", example="CT1")
+    host: str | None = key(
+        kinds.CALLER,
+        None,
+        "Where it calls from: an address, a network or a name; without it, from anywhere.",
+        example="10.0.0.5",
+    )
+    port: int = key(kinds.PEER_PORT, 104, "Where it listens itself.")
+    timezone: str | None = key(
+        kinds.ZONE, None, "The zone of its clocks, where its headers don't say.", example="Europe/Berlin"
+    )
+    charset: str = key(
+        kinds.CHARSET, "", "The character set of its data sets that declare none.", example="ISO_IR 100"
+    )
+    services: tuple[str, ...] = key(_SERVICES, SERVICES, "What it may ask for.")
+    patient_system: str | None = key(
+        kinds.URI, None, "The system of its patient IDs that name no issuer.", example="urn:oid:1.2.3"
+    )
+    accession_system: str | None = key(
+        kinds.URI, None, "The system of its accession numbers that name no issuer.", example="urn:oid:1.2.4"
+    )
+    study_id_system: str | None = key(
+        kinds.URI, None, "The system of its Study IDs, which are left out otherwise.", example="urn:oid:1.2.5"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fhir:
+    """The FHIR API, and with it the one HTTP port."""
+
+    host: str = key(kinds.ADDRESS, "127.0.0.1", "The address to listen on.")
+    port: int = key(kinds.PORT, 8080, "The port to listen on; 0 takes any free one.")
+    base_url: str = key(
+        kinds.BASE_URL,
+        "",
+        "The URL of the API as clients reach it; it stands in links, so it must be given behind a proxy.",
+        example="http://127.0.0.1:8080/fhir",
+        derived="from host and port",
+    )
+    quiet_seconds: float = key(
+        kinds.number(0, 3600), 2.0, "A study is published this long after its last instance arrived,"
+    )
+    max_wait_seconds: float = key(
+        kinds.number(0, 86400), 30.0, "or this long after the first that is not published yet."
+    )
+    default_count: int = key(kinds.whole(1, 10_000), 50, "Entries a page, where the client doesn't say.")
+    max_count: int = key(kinds.whole(1, 10_000), 1000, "Entries a page at most.")
+    id_form: str = key(
+        kinds.choice("uid", "hash"),
+        "uid",
+        'The id of an ImagingStudy: its Study Instance UID ("uid") or a keyed hash of it ("hash").',
+    )
+    id_key_file: Path | None = key(
+        kinds.PATH,
+        None,
+        "The file with the secret of keyed ids. All replicas need the same.",
+        example="/run/secrets/id_key",
+        derived="a key made once and kept in data_dir",
+    )
+    patient_authority: str | None = key(
+        kinds.BASE_URL,
+        None,
+        "The FHIR server that has the Patient resources, with PatientIDs as ids; without it we serve them.",
+        example="https://ehr.example/fhir",
+    )
+    procedure_reference: str | None = key(
+        kinds.TEXT,
+        None,
+        "Template of ImagingStudy.procedureReference; it may name {uid}, {accession} and {study_uid}.",
+        example="https://ehr.example/fhir/Procedure/{uid}",
+    )
+    reason_reference: str | None = key(
+        kinds.TEXT,
+        None,
+        "Template of ImagingStudy.reasonReference, likewise.",
+        example="https://ehr.example/fhir/Condition/{accession}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dicomweb:
+    """WADO-RS over what the bridge holds."""
+
+    base_url: str = key(
+        kinds.BASE_URL,
+        "",
+        "The URL of the service as clients reach it; Endpoint resources name it.",
+        example="http://127.0.0.1:8080/dicomweb",
+        derived="beside fhir.base_url",
+    )
+    stall_seconds: float = key(
+        kinds.number(1, 3600), 60.0, "A client that takes nothing for so long is cut off."
+    )
+    metadata_jobs: int = key(kinds.whole(1, 64), 2, "Metadata requests that are worked on at the same time.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A further Endpoint for pushed studies, beside our own DICOMweb service: an archive, a viewer."""
+
+    address: str = key(
+        kinds.TEXT,
+        ...,
+        "A DICOMweb base without /studies, or another URL; with {study_uid} in it each study has its own.",
+        example="https://viewer.example/?study={study_uid}",
+    )
+    connection_type: str = key(kinds.choice(*CONNECTION_TYPES), "dicom-wado-rs", "FHIR's connection type.")
+    name: str | None = key(kinds.TEXT, None, "A name for people.", example="Viewer")
+    status: str = key(kinds.choice(*STATUSES), "active", "FHIR's endpoint status.")
+    payload_type: str = key(kinds.TEXT, "DICOM", "What it gives, in words.")
+    mime_types: tuple[str, ...] = key(
+        kinds.list_of(kinds.TEXT, "MIME types"),
+        (),
+        "What it gives, as MIME types; empty: those usual for the connection type.",
+        example=["application/dicom"],
+    )
+    managing_organization: str | None = key(kinds.TEXT, None, "Who runs it.", example="City Hospital")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The index and the published documents."""
+
+    url: str = key(
+        kinds.DATABASE,
+        "sqlite",
+        'The database: "sqlite" is a file in data_dir, or a postgresql:// URL (pip install "pacsbridge[postgres]").',
+        secret=True,
+    )
+    password_file: Path | None = key(
+        kinds.PATH, None, "The file with the password of the database.", example="/run/secrets/database"
+    )
+    on_conflict: str = key(
+        kinds.choice("replace", "keep-first"),
+        "replace",
+        "What an instance with a known SOP Instance UID and other content does; it is on record either way.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blobs:
+    """The instances themselves."""
+
+    url: str = key(
+        kinds.planned(
+            kinds.choice("file"),
+            [
+                (lambda value: str(value).startswith("s3:"), "object storage"),
+                (lambda value: value == "none", "a bridge that keeps no instances"),
+            ],
+        ),
+        "file",
+        'Where they are kept: "file" is a folder in data_dir.',
+    )
+    pack_bytes: int = key(
+        kinds.whole(MIB, 1 << 40), 256 * MIB, "A pack file is closed and a new one begun beyond this size."
+    )
+    min_free_bytes: int = key(
+        kinds.whole(0, 1 << 50),
+        1024 * MIB,
+        "Instances are refused (0xA700) while the disk has less free than this.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Systems:
+    """Identifier systems: tables from what headers say (namespaces, designators) to URIs, and defaults."""
+
+    patient: Mapping[str, str] = key(
+        kinds.SYSTEMS, {}, "By issuer of patient ID (0010,0021).", example={"HOSP_A": "urn:oid:1.2.3"}
+    )
+    accession: Mapping[str, str] = key(
+        kinds.SYSTEMS, {}, "By issuer of accession number (0008,0051).", example={"HOSP_A": "urn:oid:1.2.4"}
+    )
+    encounter: Mapping[str, str] = key(
+        kinds.SYSTEMS, {}, "By issuer of admission ID (0038,0014).", example={"HOSP_A": "urn:oid:1.2.6"}
+    )
+    specimen: Mapping[str, str] = key(
+        kinds.SYSTEMS, {}, "By issuer of container identifier (0040,0513).", example={"LAB": "urn:oid:1.2.7"}
+    )
+    coding: Mapping[str, str] = key(
+        kinds.SYSTEMS,
+        {},
+        "By coding scheme designator (0008,0102).",
+        example={"99LOCAL": "http://hospital.example/codes"},
+    )
+    patient_default: str | None = key(
+        kinds.URI, None, "The system of patient IDs that name no issuer.", example="urn:oid:1.2.3"
+    )
+    accession_default: str | None = key(
+        kinds.URI, None, "The system of accession numbers that name no issuer.", example="urn:oid:1.2.4"
+    )
+    study_id: str | None = key(
+        kinds.URI, None, "The system of Study IDs, which are left out otherwise.", example="urn:oid:1.2.5"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """Choices in the mapping from DICOM to FHIR."""
+
+    r4_laterality: bool = key(
+        kinds.FLAG, False, "Take the side's codes of R4's example value set (419161000, 419465000)."
+    )
+    study_comments: bool = key(kinds.FLAG, False, "Publish study comments (0032,4000) as notes.")
+    device_performer: bool = key(kinds.FLAG, False, "Name the device as a performer of its series.")
+    charset: str = key(
+        kinds.CHARSET,
+        "",
+        "The character set of data sets that declare none, where the peer has no setting.",
+        example="ISO_IR 100",
+    )
+    timezone: str | None = key(
+        kinds.ZONE,
+        None,
+        "The zone of times without an offset, where the peer has no setting; without it they are dates alone.",
+        example="Europe/Berlin",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is refused before it does harm."""
+
+    pdu_bytes: int = key(kinds.whole(65536, 1024 * MIB), MIB, "The longest PDU that is taken.")
+    object_bytes: int = key(kinds.whole(1024, 1 << 42), 2048 * MIB, "The largest instance that is taken.")
+    header_bytes: int = key(
+        kinds.whole(65536, 1024 * MIB), 32 * MIB, "The largest header element that is looked into."
+    )
+    header_elements: int = key(kinds.whole(100, 10_000_000), 100_000, "Elements of a header.")
+    items: int = key(kinds.whole(100, 10_000_000), 50_000, "Sequence items of a header.")
+    nesting: int = key(kinds.whole(4, 200), 64, "Sequences within sequences.")
+    inflated_bytes: int = key(
+        kinds.whole(MIB, 1 << 40),
+        512 * MIB,
+        "What a deflated data set may yield before its header is complete.",
+    )
+    http_body_bytes: int = key(kinds.whole(1024, 1024 * MIB), MIB, "The longest body of a FHIR request.")
+    http_body_seconds: float = key(kinds.number(0.1, 3600), 20.0, "How long a client may take to send it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The log, on standard error; it never holds patient data."""
+
+    level: str = key(kinds.choice(*LEVELS), "info", "The least grave level that is written.")
+    format: str = key(kinds.choice("console", "json"), "console", "Lines for people, or JSON lines.")
+    requests: bool = key(kinds.FLAG, True, "Write a line for each HTTP request, without its query.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything an operator can set. `file` is where it came from, None for defaults and environment alone."""
+
+    data_dir: Path = key(kinds.PATH, Path("./pacsbridge-data"), "The folder of everything that is kept.")
+    allow_insecure_listen: bool = key(
+        kinds.FLAG,
+        False,
+        "Listen beyond loopback although nobody has to authenticate: the network in front must be trusted.",
+    )
+    dimse: Dimse = section(Dimse)
+    peers: tuple[Peer, ...] = tables(Peer, "peer")
+    fhir: Fhir = section(Fhir)
+    dicomweb: Dicomweb = section(Dicomweb)
+    endpoints: tuple[Endpoint, ...] = tables(Endpoint, "endpoint")
+    store: Store = section(Store)
+    blobs: Blobs = section(Blobs)
+    systems: Systems = section(Systems)
+    mapping: Choices = section(Choices)
+    limits: Limits = section(Limits)
+    log: Log = section(Log)
+    file: Path | None = field(default=None, compare=False)
+
+
+PLANNED: Mapping[str, str] = {
+    "source": "asking archives by QIDO-RS ([[source]])",
+    "dimse.tls": "DIMSE over TLS",
+    "auth": "authentication",
+}
+"""Keys and tables whose names are taken and whose features this version lacks."""
+
+SECTIONS: tuple[Section, ...] = tuple(sections(Config))
+"""Every table of the file in its order, the top first."""
+
+ENTRIES: tuple[Entry, ...] = tuple(entry for one in SECTIONS for entry in entries(one))
+"""Every key in the file's order."""
