@@ -20,7 +20,16 @@ from aiohttp import web
 
 from pacsbridge.errors import PacsbridgeError
 from pacsbridge.fhir import FhirSettings, fhir_app
-from pacsbridge.kernel.query import Clause, DateValue, Kind, MissingValue, Query, ReferenceValue, StringValue, TokenValue
+from pacsbridge.kernel.query import (
+    Clause,
+    DateValue,
+    Kind,
+    MissingValue,
+    Query,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+)
 from pacsbridge.store.records import Document, Page, Version
 from pacsbridge.store.store import Store
 
@@ -94,6 +103,18 @@ def within(low: datetime, high: datetime, value: DateValue) -> bool:
     }[value.prefix]
 
 
+def lasts(text: str, value: DateValue) -> bool:
+    """Whether a date or dateTime stands to the value; a wall clock for a value without a zone."""
+    moment = datetime.fromisoformat(text + {4: "-01-01", 7: "-01"}.get(len(text), ""))
+    moment = moment.replace(tzinfo=UTC) if value.local or moment.tzinfo is None else moment
+    ends = {
+        4: (moment + timedelta(days=366)).replace(month=1, day=1),
+        7: (moment + timedelta(days=31)).replace(day=1),
+        10: moment + timedelta(days=1),
+    }
+    return within(moment, ends.get(len(text), moment + timedelta(seconds=1)), value)
+
+
 def one(clause: Clause, document: Document, resource: Mapping[str, Any], value: Any) -> bool:
     """Whether one value of a clause matches."""
     param, _, part = clause.param.partition(":")
@@ -103,10 +124,17 @@ def one(clause: Clause, document: Document, resource: Mapping[str, Any], value: 
         return within(document.updated, document.updated + timedelta(milliseconds=1), value)
     elements = walk(resource, PATHS[param])
     if isinstance(value, MissingValue):
-        return value.missing != bool(elements)
+        said = [
+            e for e in elements if clause.kind is not Kind.REFERENCE or {"reference", "identifier"} & {*e}
+        ]
+        return value.missing != bool(said)
     if part == "identifier":
         elements = [element["identifier"] for element in elements if "identifier" in element]
-    tests: dict[Kind, Callable[[Any, Any], bool]] = {Kind.REFERENCE: refers, Kind.STRING: begins}
+    tests: dict[Kind, Callable[[Any, Any], bool]] = {
+        Kind.REFERENCE: refers,
+        Kind.STRING: begins,
+        Kind.DATE: lasts,
+    }
     test = tests.get(clause.kind, has_token)
     return any(test(element, value) for element in elements)
 
@@ -236,7 +264,13 @@ def study(uid: str, **more: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(name="study")
+@pytest.fixture(scope="session", name="memory_store")
+def memory_store_fixture() -> Callable[[], MemoryStore]:
+    """Makes empty stores in memory."""
+    return MemoryStore
+
+
+@pytest.fixture(scope="session", name="study")
 def study_fixture() -> Callable[..., dict[str, Any]]:
     """Makes ImagingStudy resources."""
     return study
