@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pacsbridge.dicomweb.multipart import Part
 from pacsbridge.dicomweb.stream import BATCH, SMALL, runs
 
-from .conftest import STUDY, Bridge, Instance
+from .conftest import STUDY, Bridge
 
 LARGE = bytes(24 << 20)
 
