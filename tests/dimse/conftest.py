@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from pacsbridge.dimse.register import Observer
+from pacsbridge import metrics
 from pacsbridge.dimse.server import DimseServer
 from pacsbridge.dimse.settings import DimseSettings, Limits, Peer
 
@@ -125,7 +125,7 @@ class RawPeer:
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection((host, port), timeout=PATIENCE)
 
-    def __enter__(self) -> "RawPeer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -212,6 +212,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.taken: list[Any] = []
+        self.spooled: list[tuple[str, str, str]] = []
         self.fault: Exception | None = None
         self.open = threading.Event()
         self.open.set()
@@ -225,34 +226,14 @@ class Shelf:
             raise self.fault
         self.taken.append(stored)
 
-    def spool(self) -> FileSpool:
+    def spool(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> FileSpool:
         """A new spool."""
+        self.spooled.append((sop_class_uid, sop_instance_uid, transfer_syntax_uid))
         return FileSpool(self.folder)
 
     def leftovers(self) -> list[Path]:
         """Spools that nobody removed."""
         return list(self.folder.iterdir())
-
-
-class Tally(Observer):
-    """Counts what the listener reports."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.turned_away: list[str] = []
-        self.statuses: list[int] = []
-
-    def associations(self, count: int) -> None:
-        """The gauge."""
-        self.now = count
-
-    def rejected(self, reason: str) -> None:
-        """A rejection."""
-        self.turned_away.append(reason)
-
-    def stored(self, status: int) -> None:
-        """A C-STORE."""
-        self.statuses.append(status)
 
 
 class House:
@@ -261,11 +242,14 @@ class House:
     def __init__(self, folder: Path, peers: tuple[Peer, ...], settings: dict[str, Any]) -> None:
         limits = Limits(**settings.pop("limits", {}))
         self.shelf = Shelf(folder)
-        self.tally = Tally()
+        self.refused: list[tuple[Any, str | None, Exception]] = []
         configured = DimseSettings(**{"port": 0, **settings}, limits=limits)
-        self.server = DimseServer(configured, self.shelf.adopt, self.shelf.spool, peers, self.tally)
+        self.server = DimseServer(configured, self.shelf.adopt, self.shelf.spool, peers, self._note)
         self.server.start()
         self.port = self.server.port
+
+    def _note(self, caller: Any, uid: str | None, fault: Exception) -> None:
+        self.refused.append((caller.calling_ae, uid, fault))
 
     def dial(self) -> RawPeer:
         """A new raw connection."""
@@ -280,6 +264,19 @@ class House:
     def connections(self) -> int:
         """Connections that have a thread."""
         return sum(thread.name == "dimse-connection" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def counted() -> Callable[..., float]:
+    """What a metric has risen by since the test began."""
+    before: dict[str, float] = {}
+
+    def read(name: str, **labels: str) -> float:
+        return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+
+    for family in metrics.REGISTRY.collect():
+        before.update({f"{s.name}{sorted(s.labels.items())}": s.value for s in family.samples})
+    return lambda name, **labels: read(name, **labels) - before.get(f"{name}{sorted(labels.items())}", 0.0)
 
 
 def descriptors() -> int:

@@ -12,7 +12,7 @@ from pacsbridge.dimse import command
 from pacsbridge.dimse.pdu import Violation
 
 
-def request(**elements: object) -> bytes:
+def request() -> bytes:
     """A C-STORE-RQ as pynetdicom writes it."""
     ds = Dataset()
     ds.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
@@ -21,7 +21,6 @@ def request(**elements: object) -> bytes:
     ds.Priority = 0
     ds.CommandDataSetType = 1
     ds.AffectedSOPInstanceUID = "1.2.3"
-    ds.update({key: value for key, value in elements.items()})
     return library_encode(ds, True, True) or b""
 
 

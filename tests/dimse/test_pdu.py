@@ -82,7 +82,7 @@ def test_values_that_do_not_add_up_are_violations(body: str) -> None:
 
 @given(st.binary(min_size=1, max_size=2000), st.integers(7, 600) | st.just(0))
 def test_a_command_is_cut_to_what_the_peer_takes(encoded: bytes, max_length: int) -> None:
-    """pynetdicom reads our fragments back; none is too long, only the last says it is the last."""
+    """Our fragments are read back by pynetdicom; none is too long, only the last says it is the last."""
     stream, parts = memoryview(pdu.p_data(5, encoded, max_length)), []
     while stream:
         length = int.from_bytes(stream[2:6], "big")

@@ -77,7 +77,9 @@ def test_dcmsend_pushes_every_test_file_of_pydicom(house: Any, dcmtk: Callable[[
         (errors.NotUnderstood("no UIDs"), "0xc000"),
     ],
 )
-def test_a_refusal_reaches_the_sender_with_its_reason(house: Any, fault: Exception, said: str) -> None:
+def test_a_refusal_reaches_the_sender_with_its_reason(
+    house: Any, fault: Exception, said: str, counted: Callable[..., float]
+) -> None:
     """Status and Error Comment say why, and the association goes on."""
     house.shelf.fault = fault
     entity = AE()
@@ -88,7 +90,8 @@ def test_a_refusal_reaches_the_sender_with_its_reason(house: Any, fault: Excepti
     house.shelf.fault = None
     assert association.send_c_store(CT_FILE).Status == 0
     association.release()
-    assert house.tally.statuses == [int(said, 16), 0]
+    assert counted("pacsbridge_dimse_stores_total", status=f"0x{said[2:].upper()}") == 1
+    assert counted("pacsbridge_dimse_stores_total", status="0x0000") == 1
 
 
 def test_an_unforeseen_exception_is_answered_without_its_text(house: Any, wire: Any) -> None:
@@ -134,6 +137,7 @@ def test_large_instances_are_spooled_as_they_arrive(serve: Callable[..., Any], w
     (stored,) = house.shelf.taken
     assert stored.dataset.size == len(data)
     assert stored.dataset.path.read_bytes() == data
+    assert house.shelf.spooled == [("1.2.840.10008.5.1.4.1.1.2", "1.2", "1.2.840.10008.1.2")]
     stored.dataset.discard()
 
 
@@ -167,6 +171,8 @@ def test_an_instance_beyond_the_limit_is_drained_and_refused(serve: Callable[...
     with house.dial().associate() as peer:
         assert peer.send(wire.store(data=bytes(100_000))).status() == 0xC001
         assert peer.send(wire.store(data=bytes(900))).status() == 0
+    ((calling, uid, fault),) = house.refused
+    assert (calling, uid, type(fault)) == ("RAW", "1.2", errors.TooLarge)
 
 
 def test_pipelined_requests_are_answered_in_order_and_do_not_pile_up(house: Any, wire: Any) -> None:
@@ -223,6 +229,17 @@ def test_a_store_without_a_data_set_is_refused(house: Any, wire: Any) -> None:
         assert peer.send(wire.data(1, 3, wire.command(1, data=False))).status() == 0xC000
 
 
+@pytest.mark.parametrize("uid", [b"", b"../../etc/passwd", b"1" * 66])
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_store_must_name_its_instance(serve: Callable[..., Any], wire: Any, uid: bytes, size: int) -> None:
+    """Without a UID in the command, or with something else in its place, any instance is refused."""
+    house = serve(limits={"memory": 1000})
+    with house.dial().associate() as peer:
+        assert peer.send(wire.store(data=bytes(size), uid=uid)).status() == 0xC000
+        assert peer.send(wire.store()).status() == 0
+    assert len(house.shelf.taken) == len(house.refused) == 1
+
+
 def test_answers_respect_the_peers_maximum_length(house: Any, wire: Any) -> None:
     """A peer that takes 64 bytes at a time gets its response in pieces."""
     with house.dial().associate(max_length=64) as peer:
@@ -236,13 +253,15 @@ def test_answers_respect_the_peers_maximum_length(house: Any, wire: Any) -> None
     assert len(pieces) > 1
 
 
-def test_the_surplus_is_rejected_politely(serve: Callable[..., Any], wire: Any) -> None:
+def test_the_surplus_is_rejected_politely(
+    serve: Callable[..., Any], wire: Any, counted: Callable[..., float]
+) -> None:
     """Beyond `max_associations` callers are rejected (transient, local limit exceeded) until one leaves."""
     house = serve(max_associations=2)
     with house.dial().associate() as first, house.dial().associate():
         with house.dial() as third:
             assert third.send(wire.associate()).read() == (3, bytes((0, 2, 3, 2)))
-        assert house.tally.turned_away == ["local limit exceeded"]
+        assert counted("pacsbridge_dimse_rejected_total", reason="local limit exceeded") == 1
         first.send(wire.RELEASE)
         assert first.read()[0] == 6
         first.socket.close()
@@ -253,7 +272,7 @@ def test_the_surplus_is_rejected_politely(serve: Callable[..., Any], wire: Any) 
 
 
 def test_connections_without_association_are_capped(
-    serve: Callable[..., Any], wait_until: Callable[..., None]
+    serve: Callable[..., Any], wait_until: Callable[..., None], counted: Callable[..., float]
 ) -> None:
     """Beyond the cap the one that has been silent for longest is closed; a caller who speaks is served."""
     house = serve(limits={"waiting": 3})
@@ -261,7 +280,7 @@ def test_connections_without_association_are_capped(
     wait_until(lambda: house.connections == 3)
     assert house.echoes()
     assert silent[0].ended() in ("eof", "reset")
-    assert house.tally.turned_away == ["too many connections"]
+    assert counted("pacsbridge_dimse_rejected_total", reason="too many connections") == 1
     for peer in silent:
         peer.socket.close()
     wait_until(lambda: house.connections == 0)
@@ -355,11 +374,13 @@ def test_stop_does_not_wait_for_ever(house: Any, wire: Any, wait_until: Callable
     wait_until(lambda: house.connections == 0)
 
 
-def test_the_gauge_follows_the_associations(house: Any, wait_until: Callable[..., None]) -> None:
+def test_the_gauge_follows_the_associations(
+    house: Any, wait_until: Callable[..., None], counted: Callable[..., float]
+) -> None:
     """The number of associations goes up and down with them."""
     with house.dial().associate(), house.dial().associate():
-        assert house.tally.now == 2
-    wait_until(lambda: house.tally.now == 0)
+        assert counted("pacsbridge_dimse_associations") == 2
+    wait_until(lambda: counted("pacsbridge_dimse_associations") == 0)
 
 
 def test_an_address_in_use_is_an_error_at_start(serve: Callable[..., Any], house: Any) -> None:

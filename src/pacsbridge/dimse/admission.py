@@ -7,6 +7,7 @@ import structlog
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from pacsbridge import metrics
 from pacsbridge.dimse.negotiation import ACCEPTED, negotiate, service_of
 from pacsbridge.dimse.receive import Caller, Context, Receiver
 from pacsbridge.dimse.register import Member, Register
@@ -29,7 +30,7 @@ def admit(assoc: Association, request: A_ASSOCIATE, register: Register, member: 
     caller = _caller(assoc, request, register)
     refusal = _refusal(caller, register, member)
     if refusal is not None:
-        _reject(assoc, caller, refusal, register)
+        _reject(assoc, caller, refusal)
         return None
     _accept(assoc, request, register.settings.services, register.directory.services(caller.peer))
     return _receiver(assoc, caller, register)
@@ -55,9 +56,9 @@ def _refusal(caller: Caller, register: Register, member: Member) -> str | None:
     return None if register.associate(member) else "local limit exceeded"
 
 
-def _reject(assoc: Association, caller: Caller, refusal: str, register: Register) -> None:
+def _reject(assoc: Association, caller: Caller, refusal: str) -> None:
     log.warning("association rejected", reason=refusal, **_names(caller))
-    register.observe.rejected(refusal)
+    metrics.DIMSE_REJECTED.labels(refusal).inc()
     assoc.acse.send_reject(*REFUSALS[refusal])
 
 
@@ -82,11 +83,9 @@ def _receiver(assoc: Association, caller: Caller, register: Register) -> Receive
     return Receiver(
         contexts,
         caller,
-        register.adopt,
-        register.new_spool,
+        register.outlet,
         register.settings.limits,
         max_length=assoc.requestor.maximum_length or 0,
-        on_stored=register.observe.stored,
     )
 
 

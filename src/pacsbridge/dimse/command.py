@@ -3,6 +3,7 @@
 A generic codec takes longer over a small instance's command set than all else that is done with it here.
 """
 
+import re
 import struct
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ MESSAGE_ID = 0x0110
 DATA_SET_TYPE = 0x0800
 AFFECTED_SOP_INSTANCE_UID = 0x1000
 
+_UID = re.compile(r"[0-9.]{1,64}")
 _ELEMENT = struct.Struct("<HHL")
 _SHORT = struct.Struct("<HHLH")
 _GROUP_LENGTH = struct.Struct("<HHLL")
@@ -95,5 +97,6 @@ def _text(element: int, value: bytes) -> bytes:
 
 
 def uid(value: bytes) -> str | None:
-    """A UID value without its padding; None when it is empty. What it holds is not checked here."""
-    return value.rstrip(b"\0 ").decode("ascii", "replace") or None
+    """A UID value without its padding; None if it is empty, too long, or has more than digits and dots."""
+    text = value.rstrip(b"\0 ").decode("ascii", "replace")
+    return text if _UID.fullmatch(text) else None

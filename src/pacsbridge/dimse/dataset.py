@@ -1,24 +1,10 @@
 """A data set while its fragments arrive: a small one in memory, a large one in a spool."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 from pacsbridge import errors
+from pacsbridge.blobs.spool import Spool
 from pacsbridge.dimse.settings import Limits
-
-
-class Spool(Protocol):
-    """A file that grows while a large instance arrives: the one of `blobs`, or a test's."""
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-
-    def write(self, data: bytes | bytearray | memoryview, /) -> object:
-        """Appends `data`, which is only good during the call; OSError or errors.Unavailable."""
-
-    def discard(self) -> None:
-        """Removes the file."""
 
 
 class DataSet:

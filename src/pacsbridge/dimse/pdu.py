@@ -109,10 +109,10 @@ class Inbound:
     """Bytes that have been read from a connection and not been taken as PDUs yet."""
 
     __slots__ = ("_buffer", "_end", "_start")
-    SIZE = 256 * 1024
+    SIZE, FIRST = 256 * 1024, 16 * 1024
 
     def __init__(self) -> None:
-        self._buffer = bytearray(self.SIZE)
+        self._buffer = bytearray(self.FIRST)
         self._start = self._end = 0
 
     def __len__(self) -> int:
@@ -141,10 +141,11 @@ class Inbound:
         return HEADER + int(_HEADER.unpack_from(self._buffer, self._start)[1])
 
     def room(self) -> memoryview:
-        """Where to read to: at least the rest of the PDU in progress."""
-        if self._start == self._end and len(self._buffer) == self.SIZE:
+        """Where to read to: at least the rest of the PDU in progress, more once a read has filled it all."""
+        full = self._end == len(self._buffer)
+        if self._start == self._end:
             self._start = self._end = 0
-        elif self._start + max(self.wanted(), HEADER) > len(self._buffer) or self._end == len(self._buffer):
+        if full or self._start + self.wanted() > len(self._buffer):
             self._renew(max(self.wanted(), self.SIZE))
         return memoryview(self._buffer)[self._end :]
 
@@ -161,6 +162,6 @@ class Inbound:
         self._end += count
 
     def release(self) -> None:
-        """Forgets everything, and keeps no memory until more is read."""
-        self._buffer = bytearray()
+        """Forgets everything, and keeps little memory."""
+        self._buffer = bytearray(self.FIRST)
         self._start = self._end = 0

@@ -134,7 +134,7 @@ class Provider(DULServiceProvider):
         self.state_machine.do_action(event)
         if self.state_machine.current_state != before:
             self._since = time.monotonic()
-        primitive = self.receive_pdu(wait=False)
+        primitive: object = self.receive_pdu(wait=False)
         if primitive is not None:
             self._attend(primitive)
 

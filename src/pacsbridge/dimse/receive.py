@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import structlog
 
-from pacsbridge import errors
+from pacsbridge import errors, metrics
+from pacsbridge.blobs.spool import Spool
 from pacsbridge.dimse import command
 from pacsbridge.dimse.command import Command
-from pacsbridge.dimse.dataset import DataSet, Spool
+from pacsbridge.dimse.dataset import DataSet
 from pacsbridge.dimse.pdu import INVALID_VALUE, UNEXPECTED_PARAMETER, Pdv, Violation
 from pacsbridge.dimse.settings import Limits, Peer
 from pacsbridge.dimse.status import (
@@ -36,14 +39,14 @@ class Caller:
 class Stored:
     """One instance as it came by C-STORE: the bare data set, and what the command and the context say of it.
 
-    The UIDs are the command's, None when absent; nobody has compared them with the data set.
+    The UIDs are the command's: digits and dots, and nobody has compared them with the data set yet.
     A spool belongs to whoever takes the instance; if that fails with an exception it is discarded here.
     """
 
     dataset: bytearray | Spool
     transfer_syntax_uid: str
-    sop_class_uid: str | None
-    sop_instance_uid: str | None
+    sop_class_uid: str
+    sop_instance_uid: str
     calling_ae: str
     called_ae: str
     address: tuple[str, int]
@@ -58,6 +61,19 @@ class Context:
     storage: bool
 
 
+Refusals = Callable[[Caller, str | None, Exception], object]
+"""Hears who sent what, as far as the command said it, and what was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """Where instances go: the callables that the listener was given, see `DimseServer`."""
+
+    adopt: Callable[[Stored], object]
+    spool: Callable[[str, str, str], Spool]
+    refused: Refusals | None = None
+
+
 class Receiver:
     """The requests of one association, one after the other (no asynchronous operations: PS3.7 D.3.3.3).
 
@@ -69,20 +85,16 @@ class Receiver:
         self,
         contexts: Mapping[int, Context],
         caller: Caller,
-        adopt: Callable[[Stored], object],
-        new_spool: Callable[[], Spool],
+        outlet: Outlet,
         limits: Limits,
         max_length: int = 0,
-        on_stored: Callable[[int], object] = lambda status: None,
     ) -> None:
         self._contexts = contexts
         self._caller = caller
-        self._adopt = adopt
-        self._new_spool = new_spool
+        self._outlet = outlet
         self._limits = limits
         self.max_length = max_length
         """Longest P-DATA-TF body that the peer takes, 0 for any (PS3.8 D.1)."""
-        self._on_stored = on_stored
         self._encoded = bytearray()
         self._context_id = 0
         self._request: Command | None = None
@@ -138,7 +150,7 @@ class Receiver:
         if self._request is None or not self._request.has_data_set:
             raise Violation("a data set without a command", UNEXPECTED_PARAMETER)
         if self._request.field == command.C_STORE_RQ and self._contexts[self._context_id].storage:
-            self._data = self._data or DataSet(self._new_spool, self._limits)
+            self._data = self._data or DataSet(partial(self._new_spool, self._request), self._limits)
             self._data.write(pdv.fragment)
 
     def _complete(self, pdv: Pdv) -> bool:
@@ -165,36 +177,44 @@ class Receiver:
         try:
             self._hand_over(request, data)
         except Exception as fault:
-            self._refused(request, fault)
+            self._log_refusal(request, fault)
             return self._counted(status_of(fault)), comment_of(fault)
         return self._counted(SUCCESS), ""
 
     def _hand_over(self, request: Command, data: DataSet | None) -> None:
-        """To `adopt`; a spool is discarded when that fails."""
+        """To `adopt`; nothing is kept when that fails, and what `adopt` never saw is told to `refused`."""
+        try:
+            stored = self._stored(request, data)
+        except Exception as fault:
+            if self._outlet.refused is not None:
+                self._outlet.refused(self._caller, command.uid(request.sop_instance_uid), fault)
+            raise
+        try:
+            self._outlet.adopt(stored)
+        except BaseException:
+            if data is not None:
+                data.discard()
+            raise
+
+    def _stored(self, request: Command, data: DataSet | None) -> Stored:
+        """The instance; raises whatever prevented it from being whole."""
         if data is None:
             raise errors.NotUnderstood("a C-STORE request without a data set")
         self.bytes += data.size
-        try:
-            self._adopt(self._stored(request, data))
-        except BaseException:
-            data.discard()
-            raise
-
-    def _stored(self, request: Command, data: DataSet) -> Stored:
+        names = _names(request)
+        caller = self._caller
+        transfer_syntax = self._contexts[self._context_id].transfer_syntax
+        content = data.content()
         return Stored(
-            data.content(),
-            self._contexts[self._context_id].transfer_syntax,
-            command.uid(request.sop_class_uid),
-            command.uid(request.sop_instance_uid),
-            self._caller.calling_ae,
-            self._caller.called_ae,
-            self._caller.address,
-            self._caller.peer,
+            content, transfer_syntax, *names, caller.calling_ae, caller.called_ae, caller.address, caller.peer
         )
+
+    def _new_spool(self, request: Command) -> Spool:
+        return self._outlet.spool(*_names(request), self._contexts[self._context_id].transfer_syntax)
 
     def _counted(self, status: int) -> int:
         self.statuses[status] = self.statuses.get(status, 0) + 1
-        self._on_stored(status)
+        metrics.STORES.labels(f"0x{status:04X}").inc()
         return status
 
     def report(self, outcome: str) -> None:
@@ -209,7 +229,7 @@ class Receiver:
             bytes=self.bytes,
         )
 
-    def _refused(self, request: Command, fault: Exception) -> None:
+    def _log_refusal(self, request: Command, fault: Exception) -> None:
         """On record: whose instance, which one, why; a stranger's message may quote patient data."""
         known = isinstance(fault, errors.PacsbridgeError)
         (log.warning if known else log.error)(
@@ -219,6 +239,14 @@ class Receiver:
             status=f"0x{status_of(fault):04X}",
             reason=str(fault) if known else origin(fault),
         )
+
+
+def _names(request: Command) -> tuple[str, str]:
+    """SOP Class and SOP Instance UID, mandatory in a C-STORE request (PS3.7 9.1.1.1); NotUnderstood."""
+    uids = (command.uid(request.sop_class_uid), command.uid(request.sop_instance_uid))
+    if None in uids:
+        raise errors.NotUnderstood("the command does not name its SOP class and instance by UIDs")
+    return cast(tuple[str, str], uids)
 
 
 def origin(fault: BaseException) -> str:

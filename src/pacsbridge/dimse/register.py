@@ -2,12 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Protocol
 
-from pacsbridge.dimse.dataset import Spool
+from pacsbridge import metrics
 from pacsbridge.dimse.peers import Directory
-from pacsbridge.dimse.receive import Stored
+from pacsbridge.dimse.receive import Outlet
 from pacsbridge.dimse.settings import DimseSettings
 
 
@@ -34,15 +33,11 @@ class Register:
         self,
         settings: DimseSettings,
         directory: Directory,
-        adopt: Callable[[Stored], object],
-        new_spool: Callable[[], Spool],
-        observe: "Observer",
+        outlet: Outlet,
     ) -> None:
         self.settings = settings
         self.directory = directory
-        self.adopt = adopt
-        self.new_spool = new_spool
-        self.observe = observe
+        self.outlet = outlet
         self._lock = threading.Lock()
         self._members: set[Member] = set()
         self._waiting: dict[Member, None] = {}
@@ -62,7 +57,7 @@ class Register:
             if crowded:
                 del self._waiting[oldest]
         if crowded:
-            self.observe.rejected("too many connections")
+            metrics.DIMSE_REJECTED.labels("too many connections").inc()
             oldest.sever()
 
     def associate(self, member: Member) -> bool:
@@ -72,7 +67,7 @@ class Register:
             if free:
                 self._waiting.pop(member, None)
                 self._associated.add(member)
-        self.observe.associations(len(self._associated))
+                metrics.DIMSE_ASSOCIATIONS.inc()
         return free
 
     def leave(self, member: Member) -> None:
@@ -80,8 +75,9 @@ class Register:
         with self._lock:
             self._members.discard(member)
             self._waiting.pop(member, None)
-            self._associated.discard(member)
-        self.observe.associations(len(self._associated))
+            if member in self._associated:
+                self._associated.remove(member)
+                metrics.DIMSE_ASSOCIATIONS.dec()
 
     def members(self) -> list[Member]:
         """Those that are there now."""
@@ -102,16 +98,3 @@ class Register:
         for member in self.members():
             member.join(max(deadline - time.monotonic(), 0))
         return not any(member.is_alive() for member in self.members())
-
-
-class Observer:
-    """What is worth counting; this one counts nothing."""
-
-    def associations(self, count: int) -> None:
-        """So many associations are established now."""
-
-    def rejected(self, reason: str) -> None:
-        """A caller was turned away."""
-
-    def stored(self, status: int) -> None:
-        """A C-STORE was answered with `status`."""

@@ -14,20 +14,19 @@ from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, RequestHandler
 
-from pacsbridge.dimse.dataset import Spool
+from pacsbridge.blobs.spool import Spool
+from pacsbridge.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacsbridge.dimse.library_logs import tame
 from pacsbridge.dimse.negotiation import VERIFICATION
 from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.provider import Provider
-from pacsbridge.dimse.receive import Stored
-from pacsbridge.dimse.register import Observer, Register
+from pacsbridge.dimse.receive import Outlet, Refusals, Stored
+from pacsbridge.dimse.register import Register
 from pacsbridge.dimse.settings import DimseSettings, Peer
 from pacsbridge.dimse.transport import Connection
 
 log = structlog.get_logger("pacsbridge.dimse")
 
-IMPLEMENTATION_CLASS_UID = "2.25.230427364163838962206103519487365201711"
-IMPLEMENTATION_VERSION_NAME = "PACSBRIDGE"
 _ACCEPT_POLL_SECONDS = 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -86,6 +85,7 @@ class Listener(AssociationServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that could not be set up, out of threads perhaps."""
+        request.close()
         log.error("connection not set up", address=str(client_address[0]))
 
     def shutdown(self) -> None:
@@ -97,20 +97,22 @@ class Listener(AssociationServer):
 class DimseServer:
     """C-ECHO and C-STORE on one address.
 
-    `adopt` takes an instance, and returns once it is durable or raises one of `errors`; it is called from the
-    threads of the connections. `spool` opens a new file for a large instance.
+    `adopt` takes an instance, and returns once it is durable or raises one of `errors`. `spool` opens a file
+    for a large instance, given its SOP Class, SOP Instance and Transfer Syntax UID. `refused` hears of an
+    instance that never came as far as `adopt`: too large, disk full, no UIDs. All are called from the
+    threads of the connections.
     """
 
     def __init__(
         self,
         settings: DimseSettings,
         adopt: Callable[[Stored], object],
-        spool: Callable[[], Spool],
+        spool: Callable[[str, str, str], Spool],
         peers: Iterable[Peer] = (),
-        observer: Observer | None = None,
+        refused: Refusals | None = None,
     ) -> None:
         self._settings = settings
-        self._register = Register(settings, Directory(peers), adopt, spool, observer or Observer())
+        self._register = Register(settings, Directory(peers), Outlet(adopt, spool, refused))
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 
@@ -127,7 +129,7 @@ class DimseServer:
             target=listener.serve_forever, args=(_ACCEPT_POLL_SECONDS,), name="dimse-listener", daemon=True
         )
         self._thread.start()
-        log.info("dimse listens", host=self._settings.host, port=self.port, ae_title=self._settings.ae_title)
+        log.info("dimse listens", host=self._settings.host, port=self.port, called_ae=self._settings.ae_title)
 
     def _listen(self) -> Listener:
         """Our listener by pynetdicom's hook for a server class of one's own."""
@@ -150,6 +152,6 @@ class DimseServer:
         self._listener.shutdown()
         self._thread.join()
         if not self._register.close(timeout):
-            log.error("dimse threads left behind", count=len(self._register.members()))
+            log.error("dimse threads left behind", threads=len(self._register.members()))
         self._listener = self._thread = None
         log.info("dimse stopped")
