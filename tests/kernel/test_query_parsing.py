@@ -104,7 +104,7 @@ def test_repeated_parameters_all_hold() -> None:
 def test_the_count(
     pairs: tuple[tuple[str, str], ...], count: int, shown: tuple[tuple[str, str], ...]
 ) -> None:
-    """The default, what was asked, the maximum, and a summary that only counts; `self` shows what was done."""
+    """The default, what was asked, the maximum, a summary that only counts; `self` shows what was done."""
     found = query(*pairs)
     assert (found.count, found.understood) == (count, shown)
 

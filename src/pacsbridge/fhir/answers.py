@@ -53,7 +53,7 @@ def packed(
 
 def validators(version: int, updated: datetime) -> dict[str, str]:
     """ETag and Last-Modified of a version (FHIR R4 http, "managing resource contention")."""
-    return {"ETag": f'W/"{version}"', "Last-Modified": format_datetime(updated, usegmt=True)}
+    return {"ETag": f'W/"{version}"', "Last-Modified": format_datetime(updated, usegmt=True), "Vary": _VARY}
 
 
 def unchanged(request: web.Request, version: int, updated: datetime) -> bool:

@@ -50,6 +50,12 @@ _CODES: Mapping[int, Code] = {
 }
 """Issue types of the answers that the HTTP library raises."""
 
+_REASONS: Mapping[str, str] = {
+    "Not Found": "nothing is served at this path: see /metadata",
+    "Method Not Allowed": "this method is not allowed here: see the header Allow",
+}
+"""What aiohttp's router says, in more words."""
+
 _HEADERS: Mapping[int, Mapping[str, str]] = {HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"}}
 
 
@@ -79,7 +85,8 @@ def _known(request: web.Request, exc: errors.PacsbridgeError) -> web.Response:
 def _of_http(request: web.Request, exc: web.HTTPException) -> web.Response:
     """An answer that aiohttp raises, such as 404 and 405 of its router."""
     kept = {name: exc.headers[name] for name in ("Allow", "Location") if name in exc.headers}
-    return _answer(request, Fault(exc.status, _CODES.get(exc.status, Code.INVALID)), exc.reason, headers=kept)
+    fault = Fault(exc.status, _CODES.get(exc.status, Code.INVALID))
+    return _answer(request, fault, _REASONS.get(exc.reason, exc.reason), headers=kept)
 
 
 def _answer(

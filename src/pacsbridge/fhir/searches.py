@@ -13,7 +13,7 @@ from pacsbridge.store.records import Page
 
 
 async def search(request: web.Request) -> web.Response:
-    """`GET /{type}?…`"""
+    """`GET /{type}?…`: what stands in the URL."""
     return await _search(request, of_url(request))
 
 

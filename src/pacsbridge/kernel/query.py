@@ -27,7 +27,7 @@ from pacsbridge.errors import NotUnderstood
 class Kind(StrEnum):
     """How a clause is answered."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a kind of search parameter, no secret
     REFERENCE = "reference"
     DATE = "date"
     STRING = "string"

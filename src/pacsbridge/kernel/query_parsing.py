@@ -71,13 +71,17 @@ def _understand(
 ) -> Clause | Mapping[str, Any] | None:
     """One pair as a clause or as fields of Query; None when there is no such parameter."""
     try:
-        if not (name and search_values.legal(name) and search_values.legal(text)):
-            raise NotUnderstood("a name is empty, or a character is not allowed")
+        _check(name, text)
         if name in _CONTROLS:
             return _CONTROLS[name](text, settings)
         return _clause(type_, name, text, settings)
     except NotUnderstood as exc:
         raise NotUnderstood(str(exc), parameter=name) from exc
+
+
+def _check(name: str, text: str) -> None:
+    if not (name and search_values.legal(name) and search_values.legal(text)):
+        raise NotUnderstood("a name is empty, or a character is not allowed")
 
 
 def _clause(type_: str, name: str, text: str, settings: SearchSettings) -> Clause | None:

@@ -72,7 +72,7 @@ def of_code(param: str, code: str) -> Iterator[Row]:
 
 
 def of_reference(param: str, reference: Mapping[str, Any]) -> Iterator[Row]:
-    """A reference that is only logical has a row without target; one that is only a display counts as missing."""
+    """A logical reference has a row without target; one that is only a display counts as missing."""
     target, identifier = reference.get("reference", ""), reference.get("identifier")
     relative = _RELATIVE.fullmatch(target)
     if relative is not None:

@@ -1,6 +1,6 @@
-"""What stands behind the `=` of a search: FHIR R4 text to values, strictly.
+r"""What stands behind the `=` of a search: FHIR R4 text to values, strictly.
 
-Alternatives are separated by commas, the parts of a token by bars; both, and `$` and `\\`, are escaped by a
+Alternatives are separated by commas, the parts of a token by bars; both, and `$` and `\`, are escaped by a
 backslash (FHIR R4 search, "escaping search parameters"). Everything malformed is NotUnderstood.
 
 Dates are ranges as wide as their precision. A date with a zone is a range of instants. One without a zone
