@@ -124,7 +124,7 @@ _TYPE_RANKS: tuple[tuple[int, Callable[[Offer, MediaRange], bool]], ...] = (
     (4, lambda offer, found: found.type == offer.type and offer.root == _root(found) != ""),
     (3, lambda offer, found: found.type == offer.type and _root(found) in ("", offer.root)),
     (2, lambda offer, found: found.type == _main(offer) + "/*" and _root(found) in ("", offer.root)),
-    (1, lambda offer, found: found.type == "*/*"),
+    (1, lambda _offer, found: found.type == "*/*"),
 )
 """How precisely a range names an offer: type and root, type, main type, anything."""
 

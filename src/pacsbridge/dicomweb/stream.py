@@ -72,15 +72,14 @@ class Courier:
         try:
             await self._write(response, part.head)
             for start in range(0, part.size, SLICE):
-                await self._slice(file, blob.offset + start, min(SLICE, part.size - start), request, response)
+                await self._slice(file, blob.offset + start, min(SLICE, part.size - start), request.transport)
         finally:
             file.close()
 
     async def _slice(
-        self, file: BinaryIO, offset: int, count: int, request: web.Request, response: web.StreamResponse
+        self, file: BinaryIO, offset: int, count: int, transport: asyncio.BaseTransport | None
     ) -> None:
-        transport = request.transport
-        if transport is None or transport.is_closing():
+        if not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         _read_ahead(file, offset + count)
         async with asyncio.timeout(self.stall_seconds):
@@ -114,17 +113,15 @@ def read(packs: Packs, run: Sequence[Part]) -> bytearray:
     """The bytes of parts with their heads, in one buffer; blocks. Each file is opened once."""
     buffer = bytearray(sum(len(part.head) + part.size for part in run))
     view, at = memoryview(buffer), 0
-    with ExitStack() as files:
-        opened: dict[Path, BinaryIO] = {}
-        for part in run:
-            blob = _blob(packs, part)
-            if blob.path not in opened:
-                opened[blob.path] = files.enter_context(_open(blob.path))
-            view[at : at + len(part.head)] = part.head
-            at += len(part.head)
-            _fill(opened[blob.path], blob.offset, view[at : at + part.size])
-            at += part.size
-        _read_ahead(opened[blob.path], blob.offset + blob.length)
+    blobs = [_blob(packs, part) for part in run]
+    with ExitStack() as stack:
+        files = {path: stack.enter_context(_open(path)) for path in {blob.path for blob in blobs}}
+        for part, blob in zip(run, blobs, strict=True):
+            start = at + len(part.head)
+            view[at:start] = part.head
+            at = start + part.size
+            _fill(files[blob.path], blob.offset, view[start:at])
+        _read_ahead(files[blobs[-1].path], blobs[-1].offset + blobs[-1].length)
     return buffer
 
 

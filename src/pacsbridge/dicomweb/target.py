@@ -26,7 +26,7 @@ class Target:
 
     @property
     def level(self) -> str:
-        """ "study", "series" or "instance"."""
+        """Which of the three it is: study, series or instance."""
         return _LEVELS[len(self.uids) - 1]
 
 
