@@ -9,8 +9,8 @@ from pacsbridge.kernel.query import DateRow, ReferenceRow, Row, StringRow, Token
 from pacsbridge.kernel.search_parameters import ALIASES, PARAMETERS, find, index_rows
 
 R4_CODES = {
-    "ImagingStudy": "basedon bodysite dicom-class encounter endpoint identifier instance interpreter modality "
-    "patient performer reason referrer series started status subject",
+    "ImagingStudy": "basedon bodysite dicom-class encounter endpoint identifier instance interpreter "
+    "modality patient performer reason referrer series started status subject",
     "Patient": "identifier name family given birthdate gender",
     "Endpoint": "connection-type identifier name organization payload-type status",
 }
