@@ -86,6 +86,10 @@ class Indexer:
             self._change.notify_all()
         metrics.INDEX_BACKLOG.set(len(self._waiting))
 
+    def fault(self) -> str | None:
+        """Why nothing is indexed; None when all is well."""
+        return self._failed
+
     def digest(self, sop_uid: str) -> bytes | None:
         """The SHA-256 of the instance that waits under this SOP Instance UID."""
         return self._digests.get(sop_uid)

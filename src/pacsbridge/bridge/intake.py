@@ -100,17 +100,23 @@ class Intake:
         except Refused as exc:
             self.refuse(incoming.sop_instance_uid or "", incoming.source, str(exc))
             raise
+        except PacsbridgeError:
+            raise
+        except Exception as exc:
+            self.refuse(
+                incoming.sop_instance_uid or "", incoming.source, f"internal fault: {type(exc).__name__}"
+            )
+            raise
         finally:
             if isinstance(incoming.dataset, Spool):
                 incoming.dataset.discard()
 
     def refuse(self, key: str, source: Source, reason: str) -> None:
-        """Put on record that something was refused, and why."""
-        log.warning("instance_refused", uid=key, source=source.name, reason=reason)
+        """Put on record that something was refused, and why. The caller answers and logs it."""
         try:
             self._store.bury(DeadLetter("refused", key, reason, source.uri), self._clock())
         except PacsbridgeError as exc:
-            log.error("refusal_not_recorded", uid=key, error=type(exc).__name__)
+            log.error("refusal_not_recorded", uid=key, reason=str(exc))
 
     def spool(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Spool:
         """A file for a large instance while it is received; its Part 10 head stands in it."""

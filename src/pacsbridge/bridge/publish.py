@@ -75,6 +75,15 @@ class Publisher:
         metrics.STUDIES_PUBLISHED.inc(len(rendered))
         return len(studies)
 
+    def publish_all(self) -> int:
+        """Publish the endpoints and every study that has changed, without waiting for quiet."""
+        self.publish_endpoints()
+        self._store.hasten(self._clock())
+        count = 0
+        while done := self.publish_due():
+            count += done
+        return count
+
     def _rendered(self, study: Due, state: StudyState | None) -> Sequence[Draft] | None:
         """The drafts of one study; None when it cannot be rendered, which is then on record."""
         try:

@@ -1,8 +1,12 @@
 """Where instances come from, and what the configuration adds to them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from pacsbridge.kernel.identity import Context
+from pacsbridge.kernel.identity import Context, source_uri
+
+IMPORT_URI = "urn:pacsbridge:import"
+"""The source of files that are imported by command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +21,20 @@ class Source:
     name: str
     charset: str = ""
     context: Context = field(default_factory=Context)
+
+
+class Sources:
+    """The configured sources; all others are as `default`, under their own names."""
+
+    def __init__(self, default: Source, known: Iterable[Source] = ()) -> None:
+        self._default = default
+        self._known: Mapping[str, Source] = {source.uri: source for source in known}
+
+    def of_ae(self, ae_title: str) -> Source:
+        """The source that calls itself by this AE title."""
+        uri = source_uri(ae_title)
+        return self._known.get(uri) or replace(self._default, uri=uri, name=ae_title)
+
+    def of_uri(self, uri: str) -> Source:
+        """The source that was written down under this URI."""
+        return self._known.get(uri) or replace(self._default, uri=uri, name=uri)

@@ -26,8 +26,10 @@ _STATEMENT_MILLISECONDS = 5_000
 class Database:
     """An engine with the pacsbridge way of reading and writing."""
 
-    def __init__(self, url: str, data_dir: Path) -> None:
+    def __init__(self, url: str, data_dir: Path, password: str | None = None) -> None:
         self._url = _resolved(url, data_dir)
+        if password is not None:
+            self._url = self._url.set(password=password)
         self.embedded = self._url.get_backend_name() == "sqlite"
         self._lock = threading.Lock()
         self.engine = _sqlite(self._url) if self.embedded else _postgresql(self._url)

@@ -114,3 +114,8 @@ class DeadLetter:
     attempts: int = 1
     first: int = 0
     last: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        """For people and programs, times as text."""
+        times = {"first": moment(self.first).isoformat(), "last": moment(self.last).isoformat()}
+        return {name: times.get(name, getattr(self, name)) for name in self.__slots__}

@@ -28,11 +28,12 @@ class Store:
         data_dir: Path,
         search_rows: documents.Rows,
         *,
+        password: str | None = None,
         quiet_seconds: float = 2,
         max_wait_seconds: float = 30,
         keep_first: bool = False,
     ) -> None:
-        self._database = Database(url, data_dir)
+        self._database = Database(url, data_dir, password)
         self._search_rows = search_rows
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
         self._keep_first = keep_first
@@ -139,6 +140,11 @@ class Store:
         """Try to publish a study again at `until`."""
         with self._database.write() as connection:
             states.postpone(connection, study, until)
+
+    def hasten(self, now: int) -> None:
+        """Studies that wait for quiet are due now."""
+        with self._database.write() as connection:
+            states.hasten(connection, now)
 
     def all_due(self, now: int) -> int:
         """Every study is due now; returns how many."""

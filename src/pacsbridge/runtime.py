@@ -1,0 +1,335 @@
+"""The composition root: parts are made from the configuration, started in order, stopped in reverse.
+
+serve     store ─ intake (packs, indexer) ─ publisher ─ HTTP (FHIR, DICOMweb) ─ DIMSE
+import    store ─ intake ─ publisher
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from pacsbridge import __version__, config, logs
+from pacsbridge.bridge.intake import Incoming, Intake
+from pacsbridge.bridge.publish import Publisher
+from pacsbridge.bridge.sources import Source, Sources
+from pacsbridge.config import Config
+from pacsbridge.config.checks import endpoint_specs
+from pacsbridge.config.schema import Peer
+from pacsbridge.dicom.limits import Limits as HeaderLimits
+from pacsbridge.dicomweb.app import dicomweb_app
+from pacsbridge.dicomweb.service import DicomwebSettings
+from pacsbridge.dimse.receive import Caller, Stored
+from pacsbridge.dimse.server import DimseServer
+from pacsbridge.dimse.settings import DimseSettings
+from pacsbridge.dimse.settings import Limits as DimseLimits
+from pacsbridge.dimse.settings import Peer as DimsePeer
+from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable
+from pacsbridge.fhir.app import fhir_app
+from pacsbridge.fhir.service import FhirSettings
+from pacsbridge.httpd import HttpServer
+from pacsbridge.kernel.identity import Context, source_uri
+from pacsbridge.kernel.publication import EndpointSpec, Publication
+from pacsbridge.kernel.search_parameters import index_rows
+from pacsbridge.store.store import Store
+
+log = structlog.get_logger("pacsbridge.runtime")
+
+_HTTP_THREADS = 8
+_ID_KEY = "id.key"
+
+
+def now() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def open_store(settings: Config, *, migrate: bool = True) -> Store:
+    """The store of a configuration, brought up to date. Raises Misconfigured, Unavailable."""
+    _make_data_dir(settings.data_dir)
+    password = None
+    if settings.store.password_file is not None:
+        password = config.secret(settings.store.password_file, "store.password_file").decode()
+    store = Store(
+        settings.store.url,
+        settings.data_dir,
+        index_rows,
+        password=password,
+        quiet_seconds=settings.fhir.quiet_seconds,
+        max_wait_seconds=settings.fhir.max_wait_seconds,
+        keep_first=settings.store.on_conflict == "keep-first",
+    )
+    if migrate:
+        store.migrate()
+    return store
+
+
+def open_intake(settings: Config, store: Store) -> Intake:
+    """The way in of a configuration; not started."""
+    limits = settings.limits
+    return Intake(
+        store,
+        settings.data_dir,
+        sources(settings).of_uri,
+        now,
+        limits=HeaderLimits(
+            window=limits.header_bytes,
+            elements=limits.header_elements,
+            items=limits.items,
+            nesting=limits.nesting,
+            inflated=limits.inflated_bytes,
+        ),
+        pack_bytes=settings.blobs.pack_bytes,
+        min_free_bytes=settings.blobs.min_free_bytes,
+    )
+
+
+def sources(settings: Config) -> Sources:
+    """The configured peers as sources; whoever is not listed has the defaults."""
+    known = (
+        Source(source_uri(peer.ae_title), peer.ae_title, peer.charset or settings.mapping.charset, context)
+        for peer in settings.peers
+        for context in (_context(settings, peer),)
+    )
+    return Sources(Source("", "", settings.mapping.charset, _context(settings, None)), known)
+
+
+def _context(settings: Config, peer: Peer | None) -> Context:
+    systems, choices = settings.systems, settings.mapping
+    zone = (peer.timezone if peer else None) or choices.timezone
+    return Context(
+        zone=ZoneInfo(zone) if zone else None,
+        patient_systems=systems.patient,
+        accession_systems=systems.accession,
+        encounter_systems=systems.encounter,
+        specimen_systems=systems.specimen,
+        coding_systems=systems.coding,
+        patient_system=(peer.patient_system if peer else None) or systems.patient_default,
+        accession_system=(peer.accession_system if peer else None) or systems.accession_default,
+        study_id_system=(peer.study_id_system if peer else None) or systems.study_id,
+        r4_laterality=choices.r4_laterality,
+        study_comments=choices.study_comments,
+        device_performer=choices.device_performer,
+    )
+
+
+def publication(settings: Config, id_key: bytes) -> Publication:
+    """How resources are published under a configuration."""
+    own = EndpointSpec(settings.dicomweb.base_url, name="pacsbridge")
+    return Publication(
+        base_url=settings.fhir.base_url,
+        id_key=id_key,
+        id_form="hash" if settings.fhir.id_form == "hash" else "uid",
+        default_endpoints=(own, *endpoint_specs(settings)),
+        patient_authority=settings.fhir.patient_authority,
+        procedure_reference=settings.fhir.procedure_reference,
+        reason_reference=settings.fhir.reason_reference,
+    )
+
+
+def id_key(settings: Config, store: Store) -> bytes:
+    """The secret of keyed ids: the configured one, else the one made at the first start.
+
+    That one stands in the database, for all replicas, and in the data directory, so that it outlives the loss
+    of either.
+    """
+    if settings.fhir.id_key_file is not None:
+        return config.secret(settings.fhir.id_key_file, "fhir.id_key_file")
+    kept = settings.data_dir / _ID_KEY
+    text = store.setting("id_key", lambda: kept.read_text() if kept.exists() else secrets.token_hex(32))
+    if not kept.exists():
+        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(text)
+    return text.encode()
+
+
+def configured_id_key(settings: Config) -> bytes:
+    """The secret of keyed ids where there is no store: the configured one, else none."""
+    if settings.fhir.id_key_file is not None:
+        return config.secret(settings.fhir.id_key_file, "fhir.id_key_file")
+    kept = settings.data_dir / _ID_KEY
+    return kept.read_bytes() if kept.exists() else b"pacsbridge"
+
+
+def reindex(settings: Config) -> int:
+    """Rebuild the facts from the packs and publish them; returns how many instances there are."""
+    with offline(settings) as (store, intake, publisher):
+        intake.indexer.drain()
+        store.forget_facts()
+        count = intake.recover({})
+        if not intake.indexer.drain(3600):
+            raise Unavailable(
+                "the index could not be rebuilt: " + (intake.indexer.fault() or "it takes too long")
+            )
+        publisher.publish_all()
+    return count
+
+
+def free_bytes(settings: Config) -> int:
+    """What is free on the disk of the data directory."""
+    _make_data_dir(settings.data_dir)
+    return shutil.disk_usage(settings.data_dir).free
+
+
+def full(free: int, least: int) -> Unavailable:
+    """The fault of a disk that has too little room."""
+    return Unavailable(f"{free >> 20} MiB free, blobs.min_free_bytes asks for {least >> 20} MiB")
+
+
+class Runtime:
+    """Everything that `serve` runs."""
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+        self._sources = sources(settings)
+        self._parts = ExitStack()
+        self._listening = False
+
+    def start(self) -> None:
+        """Start every part, DIMSE last: nothing is let in that could not be taken. Raises PacsbridgeError."""
+        with ExitStack() as parts:
+            self._start(parts)
+            self._parts = parts.pop_all()
+        log.info("started", version=__version__, fhir=self.settings.fhir.base_url, dimse_port=self.dimse.port)
+
+    def stop(self) -> None:
+        """Stop in reverse order: callers first, so that what is under way is finished."""
+        self._listening = False
+        log.info("stopping")
+        self._parts.close()
+        log.info("stopped")
+
+    def _start(self, parts: ExitStack) -> None:
+        settings = self.settings
+        self.store = open_store(settings)
+        parts.callback(self.store.close)
+        self.intake = open_intake(settings, self.store)
+        self.publisher = Publisher(self.store, publication(settings, id_key(settings, self.store)), now)
+        self.publisher.start()
+        parts.callback(self.publisher.stop)
+        parts.callback(self.intake.stop)
+        self.intake.start()
+        self.http = self._http(parts)
+        self.http.start()
+        parts.callback(self.http.stop)
+        self.dimse = self._dimse()
+        parts.callback(self.dimse.stop)
+        self._listen()
+
+    def _listen(self) -> None:
+        dimse = self.settings.dimse
+        try:
+            self.dimse.start()
+        except OSError as exc:
+            raise Misconfigured(
+                f"dimse.port: cannot listen on {dimse.host}:{dimse.port} ({exc.strerror})"
+            ) from exc
+        self._listening = True
+
+    def _http(self, parts: ExitStack) -> HttpServer:
+        settings = self.settings
+        executor = ThreadPoolExecutor(_HTTP_THREADS, "http")
+        parts.callback(executor.shutdown)
+        fhir = FhirSettings(
+            settings.fhir.base_url,
+            __version__,
+            settings.fhir.default_count,
+            settings.fhir.max_count,
+            settings.limits.http_body_bytes,
+            settings.limits.http_body_seconds,
+            settings.log.requests,
+        )
+        dicomweb = DicomwebSettings(
+            settings.dicomweb.base_url, settings.dicomweb.stall_seconds, settings.dicomweb.metadata_jobs
+        )
+        applications = {
+            "/fhir": fhir_app(self.store, fhir, executor),
+            "/dicomweb": dicomweb_app(self.store, self.intake.packs, dicomweb, executor),
+        }
+        checks = {"store": self._store_fault, "dimse": self._dimse_fault, "index": self.intake.indexer.fault}
+        return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks)
+
+    def _store_fault(self) -> str | None:
+        try:
+            self.store.ping()
+            return "migrations are pending" if self.store.pending_migrations() else None
+        except PacsbridgeError as exc:
+            return str(exc)
+
+    def _dimse_fault(self) -> str | None:
+        return None if self._listening else "DIMSE does not listen"
+
+    def _dimse(self) -> DimseServer:
+        peers = [
+            DimsePeer(peer.ae_title, peer.host, frozenset(peer.services)) for peer in self.settings.peers
+        ]
+        return DimseServer(dimse_settings(self.settings), self._take, self.intake.spool, peers, self._refuse)
+
+    def _take(self, stored: Stored) -> None:
+        """An instance that came by C-STORE; a command that names none is at odds with every data set."""
+        source = self._sources.of_ae(stored.calling_ae)
+        class_uid, uid = stored.sop_class_uid or "", stored.sop_instance_uid or ""
+        self.intake.adopt(Incoming(stored.dataset, stored.transfer_syntax_uid, source, class_uid, uid))
+
+    def _refuse(self, caller: Caller, uid: str | None, fault: Exception) -> None:
+        """An instance that the listener itself refused."""
+        reason = str(fault) if isinstance(fault, PacsbridgeError) else type(fault).__name__
+        self.intake.refuse(uid or "", self._sources.of_ae(caller.calling_ae), reason)
+
+
+def dimse_settings(settings: Config) -> DimseSettings:
+    """The listener's settings and limits."""
+    dimse, limits = settings.dimse, settings.limits
+    return DimseSettings(
+        ae_title=dimse.ae_title,
+        host=dimse.host,
+        port=dimse.port,
+        services=frozenset(dimse.services),
+        max_associations=dimse.max_associations,
+        max_pdu=dimse.max_pdu,
+        require_called_ae=dimse.require_called_ae,
+        limits=replace(
+            DimseLimits(),
+            pdu=limits.pdu_bytes,
+            memory=dimse.spool_bytes,
+            instance=limits.object_bytes,
+            waiting=dimse.max_waiting,
+            first_pdu=dimse.first_pdu_seconds,
+            pdu_per_mib=dimse.pdu_seconds_per_mib,
+            idle=dimse.network_timeout,
+            send=dimse.send_seconds,
+        ),
+    )
+
+
+@contextmanager
+def offline(settings: Config) -> Iterator[tuple[Store, Intake, Publisher]]:
+    """Store, intake and publisher without listeners, for commands; what was taken is published at the end."""
+    with ExitStack() as parts:
+        store = open_store(settings)
+        parts.callback(store.close)
+        intake = open_intake(settings, store)
+        publisher = Publisher(store, publication(settings, id_key(settings, store)), now)
+        intake.start()
+        parts.callback(intake.stop)
+        yield store, intake, publisher
+
+
+def _make_data_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise Misconfigured(f"data_dir: cannot make {folder} ({exc.strerror})") from exc
+
+
+def configure_logs(settings: Config) -> None:
+    """Logs as the configuration wants them."""
+    logs.configure(settings.log.level, "json" if settings.log.format == "json" else "console")
