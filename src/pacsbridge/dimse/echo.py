@@ -18,7 +18,9 @@ def echo(calling_ae: str, called_ae: str, host: str, port: int) -> str:
     entity.connection_timeout = _SECONDS
     assoc = entity.associate(host, port, ae_title=called_ae)
     if not assoc.is_established:
-        raise Unavailable(f"{host}:{port} " + ("rejects the association" if assoc.is_rejected else "does not answer"))
+        raise Unavailable(
+            f"{host}:{port} " + ("rejects the association" if assoc.is_rejected else "does not answer")
+        )
     try:
         status = assoc.send_c_echo()
     finally:
