@@ -35,8 +35,7 @@ TABLE = [
     (f"application/dicom; transfer-syntax={JPEG}, multipart/related;q=0.5", SINGLE, {JPEG}),
     (f'multipart/related; type="application/dicom"; transfer-syntax={JPEG};q=0, */*', RELATED, {EXPLICIT}),
     (
-        f"application/dicom;q=0, multipart/related; transfer-syntax={JPEG}, "
-        + f"multipart/related; transfer-syntax={EXPLICIT};q=0.5",
+        f"*/*;q=0, multipart/related; transfer-syntax={JPEG}, */*; transfer-syntax={EXPLICIT};q=0.5",
         RELATED,
         BOTH,
     ),

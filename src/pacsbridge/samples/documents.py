@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from pacsbridge.samples.model import Values, code, uid
 
+_FONTS = "<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+
 
 def document_of(title: str, line: str) -> Callable[[int], Values]:
     """A PDF of one page and one line (PS3.3 A.45.1)."""
@@ -26,8 +28,7 @@ def _pdf(line: str) -> bytes:
     objects = (
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
-        + "/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources {_FONTS} >>",
         f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
     )
     text, offsets = "%PDF-1.4\n", []
