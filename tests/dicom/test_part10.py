@@ -21,7 +21,7 @@ LITTLE = "1.2.840.10008.1.2.1"
 @pytest.mark.parametrize("source_ae", ["", "MODALITY", "A_TITLE_OF_16_CH", "far too long a title"])
 @pytest.mark.parametrize("instance", ["1.2.3", "1.2.34"])
 def test_pydicom_reads_it(source_ae: str, instance: str) -> None:
-    """pydicom reads each element back, and the group length is right."""
+    """Each element is read back by pydicom, and the group length is right."""
     head = part10_head(CT, instance, LITTLE, source_ae)
     meta = pydicom.dcmread(BytesIO(head)).file_meta
     assert meta.FileMetaInformationGroupLength == len(head) - 144

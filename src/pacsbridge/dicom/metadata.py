@@ -52,7 +52,7 @@ Json = dict[str, Any]
 
 
 class _Place(NamedTuple):
-    """Where a data set stands: layout, character set, URI of its bulk data, depth; whether pixels are signed."""
+    """Layout, character set, URI of bulk data and depth of a data set; whether its pixels are signed."""
 
     layout: Layout
     charset: Charset
