@@ -113,7 +113,7 @@ def _nested(levels: int) -> dict[str, Any]:
 
 def test_hostile_sizes() -> None:
     """Nesting and counts are limited; 64 levels are fine."""
-    assert from_json(_nested(64))
+    assert list(from_json(_nested(64))) == ["ProcedureCodeSequence"]
     item = {"00080100": {"vr": "SH", "Value": ["x"]}}
     for hostile in (
         _nested(65),
