@@ -28,16 +28,18 @@ def _times(date: str, time: str, offset: str) -> Values:
     return {"StudyDate": date, "StudyTime": time, "SeriesDate": date, "SeriesTime": time, **zone}
 
 
+_THORAX: Values = {
+    "BodyPartExamined": "CHEST",
+    "AnatomicRegionSequence": [code("51185008", "SCT", "Thorax")],
+    "KVP": "120",
+    **_HOUNSFIELD,
+    "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+    "OperatorsName": "Beispiel^Uwe",
+}
+
+
 def _ct_thorax() -> Study:
     """Three kinds of series, a report on one of them, and a PDF; German, with issuers by OID."""
-    thorax: Values = {
-        "BodyPartExamined": "CHEST",
-        "AnatomicRegionSequence": [code("51185008", "SCT", "Thorax")],
-        "KVP": "120",
-        **_HOUNSFIELD,
-        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "OperatorsName": "Beispiel^Uwe",
-    }
     report = report_on("ct-thorax", 2, CT, 6, "Keine Auffälligkeiten in gezeichneten Ringen.")
     return Study(
         "ct-thorax",
@@ -61,15 +63,15 @@ def _ct_thorax() -> Study:
             "IssuerOfAdmissionIDSequence": _issuer(3),
         },
         (
-            Series(CT, "CT", 1, {**thorax, "SeriesDescription": "Topogramm"}, slices(1, 400.0, "ct-thorax")),
+            Series(CT, "CT", 1, {**_THORAX, "SeriesDescription": "Topogramm"}, slices(1, 400.0, "ct-thorax")),
             Series(
-                CT, "CT", 6, {**thorax, "SeriesDescription": "Thorax 5.0 Lunge"}, slices(2, 5.0, "ct-thorax")
+                CT, "CT", 6, {**_THORAX, "SeriesDescription": "Thorax 5.0 Lunge"}, slices(2, 5.0, "ct-thorax")
             ),
             Series(
                 CT,
                 "CT",
                 4,
-                {**thorax, "SeriesDescription": "Thorax 3.0 Mediastinum"},
+                {**_THORAX, "SeriesDescription": "Thorax 3.0 Mediastinum"},
                 slices(3, 3.0, "ct-thorax"),
             ),
             Series(BASIC_TEXT_SR, "SR", 1, {"SeriesDescription": "Befund"}, report),
