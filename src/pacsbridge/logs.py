@@ -45,11 +45,11 @@ LONGEST = 500
 """Characters kept of one value."""
 
 _FIRST = ("timestamp", "level", "logger", "event")
-_CONTROL = {code: " " for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), 0x2028, 0x2029)}
+_CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
 
 
 class Lines:
-    """Where lines go. A line that cannot be written harms nobody: it is counted, and told with the next one."""
+    """Where lines go. One that cannot be written harms nobody: it is counted, and told with the next."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

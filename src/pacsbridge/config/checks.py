@@ -8,6 +8,8 @@ from pacsbridge.config.schema import Config
 from pacsbridge.errors import Misconfigured
 from pacsbridge.kernel.publication import EndpointSpec, Publication
 
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (recognised, not listened on)
+
 
 def faults_between(config: Config) -> Iterator[str]:
     """Every contradiction, in words that name the keys."""
@@ -55,8 +57,8 @@ def _exposed(config: Config) -> Iterator[str]:
 
 
 def _without_name(config: Config) -> Iterator[str]:
-    if config.fhir.host in ("0.0.0.0", "::") and not config.fhir.base_url:
-        yield f"fhir.base_url must be given where fhir.host is {config.fhir.host}: clients need a name to come back to"
+    if config.fhir.host in _EVERYWHERE and not config.fhir.base_url:
+        yield f"fhir.base_url must be given where fhir.host is {config.fhir.host}: links need a name"
 
 
 def _same_port(config: Config) -> Iterator[str]:

@@ -125,11 +125,10 @@ def _unknown_key(path: str) -> str:
 
 
 def _nearest(path: str) -> str | None:
+    """The key of the same name in another table, else the one that is spelt most alike."""
     known = [*_KEYS, *_TABLES, *PLANNED]
-    close = difflib.get_close_matches(path, known, 1, 0.7)
-    last = path.rpartition(".")[2]
-    elsewhere = (one for one in known if one.rpartition(".")[2] == last)
-    return close[0] if close else next(elsewhere, None)
+    same = (one for one in known if one.rpartition(".")[2] == path.rpartition(".")[2])
+    return next(same, None) or next(iter(difflib.get_close_matches(path, known, 1, 0.7)), None)
 
 
 def _not_yet(feature: str) -> str:

@@ -25,7 +25,7 @@ _REFERENCE_HEAD = """\
 # Configuration
 
 `pacsbridge.toml` in this folder holds every key with its default; copy what you change. The file is named by
-`--config`, else by `PACSBRIDGE_CONFIG`, else it is `./pacsbridge.toml`; with no file at all the defaults hold.
+`--config`, else by `PACSBRIDGE_CONFIG`, else it is `./pacsbridge.toml`; without a file the defaults hold.
 
 The environment overrides the file: `PACSBRIDGE__FHIR__PORT=8081` is `fhir.port`, `PACSBRIDGE__DATA_DIR` is
 `data_dir`; lists and tables are written as JSON or TOML, arrays of tables as a JSON array
@@ -83,7 +83,7 @@ def _comment(text: str) -> list[str]:
 
 def _meaning(entry: Entry) -> str:
     derived = f" Default: {entry.key.derived}." if entry.key.derived else ""
-    return f"{entry.key.help}{derived}"
+    return f"{entry.key.meaning}{derived}"
 
 
 def _has_default(entry: Entry) -> bool:
@@ -116,7 +116,7 @@ def _section_table(of: Section) -> str:
 
 
 def _row(entry: Entry) -> str:
-    meaning = f"{entry.key.help} {_sentence(entry.key.kind.expects)}".replace("|", "\\|")
+    meaning = f"{entry.key.meaning} {_sentence(entry.key.kind.expects)}".replace("|", "\\|")
     return f"| `{entry.name}` | {_default(entry)} | {meaning} |"
 
 

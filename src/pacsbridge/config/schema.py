@@ -74,7 +74,7 @@ class Dimse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """An application entity that may call. With no peer listed any may; once one is, all others are refused."""
+    """An application entity that may call. With none listed any may; once one is, all others are refused."""
 
     ae_title: str = key(kinds.AE_TITLE, ..., "Its AE title.", example="CT1")
     host: str | None = key(
@@ -202,7 +202,7 @@ class Store:
     url: str = key(
         kinds.DATABASE,
         "sqlite",
-        'The database: "sqlite" is a file in data_dir, or a postgresql:// URL (pip install "pacsbridge[postgres]").',
+        'The database: "sqlite", a file in data_dir, or a postgresql:// URL (with the extra [postgres]).',
         secret=True,
     )
     password_file: Path | None = key(
@@ -291,7 +291,7 @@ class Choices:
     timezone: str | None = key(
         kinds.ZONE,
         None,
-        "The zone of times without an offset, where the peer has no setting; without it they are dates alone.",
+        "The zone of times without an offset, where the peer has no setting; without it only dates stay.",
         example="Europe/Berlin",
     )
 
@@ -328,7 +328,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything an operator can set. `file` is where it came from, None for defaults and environment alone."""
+    """Everything an operator can set. `file` is where it came from, None where there was no file."""
 
     data_dir: Path = key(kinds.PATH, Path("./pacsbridge-data"), "The folder of everything that is kept.")
     allow_insecure_listen: bool = key(

@@ -15,7 +15,7 @@ class Key:
     """
 
     kind: Kind
-    help: str
+    meaning: str
     example: Any = None
     derived: str | None = None
     secret: bool = False
@@ -47,9 +47,9 @@ class Entry:
         return f"{self.section.name}.{self.name}" if self.section.name else self.name
 
 
-def key(kind: Kind, default: Any, help: str, **more: Any) -> Any:
+def key(kind: Kind, default: Any, meaning: str, **more: Any) -> Any:
     """A key and its default; without one (`...`) it must be given. `more`: the rest of `Key`."""
-    metadata = {"key": Key(kind, help, **more)}
+    metadata = {"key": Key(kind, meaning, **more)}
     if default is ...:
         return field(metadata=metadata)
     if isinstance(default, dict):
