@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pacsbridge.blobs import holes
 from pacsbridge.blobs.packs import Packs
 from pacsbridge.blobs.replay import Entry
 from pacsbridge.errors import Unavailable
@@ -76,6 +77,22 @@ def test_an_object_is_durable_before_its_record(probe: Probe, packs: Packs) -> N
         ("pwritev", pack),
         ("fdatasync", pack),
     ]
+
+
+def test_discarding_marks_first(probe: Probe, packs: Packs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mark is durable before the bytes go, and their going is durable on return."""
+    text = packs.append({}, [b"x" * 100_000]).text
+    real = holes._punch
+
+    def punch(fd: int, start: int, size: int) -> bool:
+        probe.append(("punch", ""))
+        return real(fd, start, size)
+
+    monkeypatch.setattr(holes, "_punch", punch)
+    probe.clear()
+    packs.discard(text)
+    sync = ("fdatasync", "packs/00000001.pack")
+    assert probe == [sync, ("punch", ""), sync]
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, function: str, code: int, times: int = 1) -> None:
