@@ -205,7 +205,7 @@ def test_files_are_not_read_whole(encoder: Callable[..., Any]) -> None:
 def test_a_sequence_of_several_windows(encoder: Callable[..., Any]) -> None:
     """A wanted sequence larger than a window is read with a larger one, its issues once."""
     write = encoder()
-    item = write.element(0x00080100, "SH", b"\xff") + write.element(0x00081199, "LO", b"x" * 60_000)
+    item = write.element(0x00080100, "SH", b"\xff") + write.element(0x00400031, "UT", b"x" * 60_000)
     data = _instance(write) + write.sequence(0x00400275, [item] * 10, open_ended=True)
     whole, windowed = read_header(data, LITTLE), read_header(io.BytesIO(data), LITTLE)
     assert len(whole.attributes.items("RequestAttributesSequence")) == 10
