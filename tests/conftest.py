@@ -5,8 +5,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
@@ -26,6 +27,36 @@ PACKAGES = {
 """Program → the Debian packages that have it."""
 
 PATIENCE = 10.0
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--forbid-skips` is for machines that have every peer."""
+    parser.addoption("--forbid-skips", action="store_true", help="a skipped test is a failed one")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a skip into a failure where that is asked for."""
+    report = yield
+    return _forbidden(report) if item.config.getoption("--forbid-skips") else report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for modules that are skipped whole."""
+    report = yield
+    return _forbidden(report) if collector.config.getoption("--forbid-skips") else report
+
+
+def _forbidden(report: Report) -> Report:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is forbidden here: {report.longrepr}"
+    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pacsbridge import config
 from pacsbridge.config import Config, reference
 from pacsbridge.config.checks import endpoint_specs
+from pacsbridge.config.effective import effective
 from pacsbridge.config.schema import ENTRIES
 from pacsbridge.errors import Misconfigured
 
@@ -278,7 +279,7 @@ def test_listening_beyond_loopback_takes_a_word(tmp_path: Path) -> None:
 def test_passwords_are_masked(tmp_path: Path) -> None:
     """What is shown is JSON, and has no password; an error does not quote it either."""
     settings = loaded(tmp_path, "[store]\nurl = 'postgresql://bridge:hush@db/pacs'")
-    shown = json.dumps(reference.effective(settings))
+    shown = json.dumps(effective(settings))
     assert "postgresql://bridge:***@db/pacs" in shown
     assert "hush" not in shown
     assert "hush" not in refusal(tmp_path, "[store]\nurl = 'mysql://bridge:hush@db/pacs'")
@@ -287,13 +288,9 @@ def test_passwords_are_masked(tmp_path: Path) -> None:
 def test_what_is_shown_is_what_is_given(tmp_path: Path) -> None:
     """The settings in force, written down and read again, are the same."""
     settings = loaded(tmp_path, ANNOTATED.read_text(encoding="utf-8"))
-    shown = {name: one for name, one in reference.effective(settings).items() if one is not None}
-    lines = [f"{name} = {reference.toml(_without_none(one))}" for name, one in shown.items()]
+    shown = {name: one for name, one in effective(settings).items() if one is not None}
+    lines = [f"{name} = {reference.toml(one)}" for name, one in shown.items()]
     assert loaded(tmp_path, "\n".join(lines)) == settings
-
-
-def _without_none(value: object) -> object:
-    return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 def test_endpoints_become_specifications(tmp_path: Path) -> None:

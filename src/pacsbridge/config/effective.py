@@ -15,7 +15,7 @@ def effective(config: Config) -> dict[str, Any]:
     """Path of each key → its value; of repeated tables a list of tables."""
     shown: dict[str, Any] = {}
     for one in SECTIONS:
-        held = getattr(config, one.attribute) if one.attribute else config
+        held: Any = getattr(config, one.attribute) if one.attribute else config
         if one.repeated:
             shown[one.name] = [_values(one, table) for table in held]
         else:

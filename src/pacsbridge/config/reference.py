@@ -1,13 +1,12 @@
-"""The table of keys as text: the annotated default file, the reference, the settings in force."""
+"""The table of keys as text: the annotated default file, and the reference."""
 
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pacsbridge.config.schema import ENTRIES, PLANNED, SECTIONS, Config
+from pacsbridge.config.schema import ENTRIES, PLANNED, SECTIONS
 from pacsbridge.config.table import Entry, Section
 
 _WIDTH = 100
@@ -136,33 +135,3 @@ def _planned_markdown() -> Iterator[str]:
     yield "## Not in this version\n"
     yield "These names are taken; a configuration that has one is refused with a line that says so.\n"
     yield from (f"- `{path}`: {feature}" for path, feature in PLANNED.items())
-
-
-def effective(config: Config) -> dict[str, Any]:
-    """The settings in force as JSON-able values under the file's names; passwords are masked."""
-    shown: dict[str, Any] = {}
-    for one in SECTIONS:
-        held: Any = getattr(config, one.attribute) if one.attribute else config
-        if one.repeated:
-            shown[one.name] = [_values(one, member) for member in held]
-        else:
-            shown |= {one.name: _values(one, held)} if one.name else _values(one, held)
-    return shown
-
-
-def _values(of: Section, held: Any) -> dict[str, Any]:
-    return {entry.name: _shown(entry, getattr(held, entry.name)) for entry in _of(of)}
-
-
-def _shown(entry: Entry, value: Any) -> Any:
-    if entry.key.secret:
-        return without_password(value)
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
-
-
-def without_password(url: str) -> str:
-    """A database URL as it may be shown."""
-    password = urlsplit(url).password
-    return url if password is None else url.replace(f":{password}@", ":***@", 1)
