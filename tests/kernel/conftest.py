@@ -1,0 +1,89 @@
+"""Studies put together as the store does it, from decoded instances, in memory."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pacsbridge.kernel.attributes import Attributes, Issue
+from pacsbridge.kernel.extract import extract
+from pacsbridge.kernel.identity import Context
+from pacsbridge.kernel.mapping import RULES
+from pacsbridge.kernel.model import (
+    Conflict,
+    Facts,
+    InstanceState,
+    Level,
+    SeriesState,
+    StudyState,
+    Values,
+    merge,
+)
+
+
+@dataclass
+class Assembly:
+    """What is known of one study after its instances arrived, the way the store merges them."""
+
+    patients: dict[str, Values] = field(default_factory=dict)
+    patient: str = ""
+    study: Values = field(default_factory=dict)
+    series: dict[str, Values] = field(default_factory=dict)
+    instances: dict[str, tuple[str, Values]] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+    issues: list[Issue] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+    def add(self, facts: Facts) -> None:
+        """One more instance."""
+        key = facts.patient.get("key", "")
+        self.patients[key] = self._merged(Level.PATIENT, self.patients.get(key, {}), facts.patient)
+        if key or not self.patient:
+            if self.patient and key != self.patient:
+                self.conflicts.append(Conflict(Level.STUDY, "patient", self.patient, key))
+            self.patient = key
+        self.study = self._merged(Level.STUDY, self.study, facts.study)
+        series = facts.series["uid"]
+        self.series[series] = self._merged(Level.SERIES, self.series.get(series, {}), facts.series)
+        self.instances[facts.instance["uid"]] = (series, facts.instance)
+        self.rejected |= {one.sop_instance_uid: one.reason for one in facts.rejections}
+        self.issues += facts.issues
+
+    def state(self, sources: Iterable[str], series_sources: Mapping[str, Iterable[str]]) -> StudyState:
+        """The state that the builder takes."""
+        series = [
+            SeriesState(facts, self._instances_of(uid), tuple(series_sources.get(uid, ())))
+            for uid, facts in self.series.items()
+        ]
+        return StudyState(self.patients[self.patient], self.study, series, tuple(sources))
+
+    def _merged(self, level: Level, known: Values, new: Values) -> Values:
+        merged, conflicts = merge(level, RULES[level], known, new)
+        self.conflicts += conflicts
+        return merged
+
+    def _instances_of(self, series: str) -> list[InstanceState]:
+        found = [facts for uid, facts in self.instances.values() if uid == series]
+        return [InstanceState(**facts, rejected=self.rejected.get(facts["uid"])) for facts in found]
+
+
+Assemble = Callable[..., tuple[StudyState, Assembly]]
+
+
+@pytest.fixture(scope="session")
+def assemble() -> Assemble:
+    """A function from decoded instances, in the order of their arrival, to the state of their study."""
+
+    def assembled(
+        instances: Iterable[Attributes],
+        context: Context = Context(),  # noqa: B008 - frozen
+        sources: Iterable[str] = ("urn:dicom:ae:CT1",),
+        series_sources: Mapping[str, Any] | None = None,
+    ) -> tuple[StudyState, Assembly]:
+        assembly = Assembly()
+        for attributes in instances:
+            assembly.add(extract(attributes, context))
+        return assembly.state(sources, series_sources or {}), assembly
+
+    return assembled
