@@ -4,11 +4,19 @@ Labels are few and closed (a status, a route's pattern, a reason from a table): 
 anything else that a peer chooses.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 """Our own: libraries that register in the global one don't appear."""
 
+disable_created_metrics()
 ProcessCollector(namespace="pacsbridge", registry=REGISTRY)
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
