@@ -6,10 +6,10 @@ from pacsbridge.kernel.model import Level
 
 NESTED = frozenset(
     """
-    CodeMeaning CodeValue CodingSchemeUID CodingSchemeVersion LongCodeValue URNCodeValue
+    CodeMeaning CodeValue CodingSchemeUID LongCodeValue URNCodeValue
     LocalNamespaceEntityID UniversalEntityID UniversalEntityIDType PersonIdentificationCodeSequence
     SpecimenIdentifier IssuerOfTheSpecimenIdentifierSequence CodingSchemeDesignator
-    ReferencedSeriesSequence ReferencedSOPSequence ReferencedSOPClassUID ReferencedSOPInstanceUID
+    ReferencedSeriesSequence ReferencedSOPSequence ReferencedSOPInstanceUID
     """.split()
 )
 """Elements that stand in the items of sequences."""
@@ -19,7 +19,6 @@ ELSEWHERE = frozenset(
         "SpecificCharacterSet",  # the header reader decodes by it
         "CodingSchemeIdentificationSequence",  # looked up by the items of code sequences
         "CurrentRequestedProcedureEvidenceSequence",  # what a rejection note rejects
-        "ReferencedStudySequence",  # read for DICOMweb
     }
 )
 

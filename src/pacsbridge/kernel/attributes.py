@@ -108,7 +108,6 @@ _ROWS = """
 00080096 SQ ReferringPhysicianIdentificationSequence
 00080100 SH CodeValue
 00080102 SH CodingSchemeDesignator
-00080103 SH CodingSchemeVersion
 00080104 LO CodeMeaning
 0008010C UI CodingSchemeUID
 00080110 SQ CodingSchemeIdentificationSequence
@@ -127,10 +126,8 @@ _ROWS = """
 00081070 PN OperatorsName
 00081072 SQ OperatorIdentificationSequence
 00081090 LO ManufacturerModelName
-00081110 SQ ReferencedStudySequence
 00081111 SQ ReferencedPerformedProcedureStepSequence
 00081115 SQ ReferencedSeriesSequence
-00081150 UI ReferencedSOPClassUID
 00081155 UI ReferencedSOPInstanceUID
 00081199 SQ ReferencedSOPSequence
 00082218 SQ AnatomicRegionSequence
