@@ -8,7 +8,7 @@ import pytest
 
 from pacsbridge.kernel.attributes import Attributes, Issue
 from pacsbridge.kernel.extract import extract
-from pacsbridge.kernel.identity import Context
+from pacsbridge.kernel.identity import Context, names_same_patient
 from pacsbridge.kernel.mapping import RULES
 from pacsbridge.kernel.model import (
     Conflict,
@@ -39,8 +39,9 @@ class Assembly:
         """One more instance."""
         key = facts.patient.get("key", "")
         self.patients[key] = self._merged(Level.PATIENT, self.patients.get(key, {}), facts.patient)
-        if key or not self.patient:
-            if self.patient and key != self.patient:
+        vague = names_same_patient(key, self.patient) and key != self.patient
+        if (key and not vague) or not self.patient:
+            if self.patient and key != self.patient and not names_same_patient(self.patient, key):
                 self.conflicts.append(Conflict(Level.STUDY, "patient", self.patient, key))
             self.patient = key
         self.study = self._merged(Level.STUDY, self.study, facts.study)
@@ -77,7 +78,7 @@ def assemble() -> Assemble:
 
     def assembled(
         instances: Iterable[Attributes],
-        context: Context = Context(),  # noqa: B008 - frozen
+        context: Context = Context(),
         sources: Iterable[str] = ("urn:dicom:ae:CT1",),
         series_sources: Mapping[str, Any] | None = None,
     ) -> tuple[StudyState, Assembly]:

@@ -19,7 +19,7 @@ NOW = 1_700_000_000 * SECOND
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def arrival(  # noqa: PLR0913 - each argument is one thing that a test varies
+def arrival(
     number: int,
     *,
     study: str = "1.2.3",
@@ -118,6 +118,16 @@ def test_study_under_a_second_patient(store: Store) -> None:
 def test_missing_patient_id_never_hides_the_known_one(store: Store, order: tuple[int, ...]) -> None:
     """Instances without PatientID leave the study with the patient that the others name, in any order."""
     arrivals = [arrival(1, patient={}), arrival(2), arrival(3, patient={})]
+    for number in order:
+        store.put([arrivals[number]], {}, NOW)
+    assert state(store).patient["key"] == "A|1"
+    assert not store.why("1.2.3")["conflicts"]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_header_without_issuer_names_no_other_patient(store: Store, order: tuple[int, ...]) -> None:
+    """The same PatientID with and without its issuer is one patient, in any order, and no conflict."""
+    arrivals = [arrival(1, patient={"key": "|1"}), arrival(2), arrival(3, patient={"key": "|1"})]
     for number in order:
         store.put([arrivals[number]], {}, NOW)
     assert state(store).patient["key"] == "A|1"

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, func, select, update
 
+from pacsbridge.kernel.identity import names_same_patient
 from pacsbridge.kernel.mapping import RULES
 from pacsbridge.kernel.model import Conflict, Level, Values, merge
 from pacsbridge.store import schema
@@ -180,10 +181,11 @@ class Batch:
         before = next((row for row in self._patients.values() if row.pk == study.patient), None)
         known = before.facts.get("key") if before else None
         new = patient.facts.get("key")
-        if known is not None and new is None:
-            return
         if known is not None:
-            self._record(arrival, [Conflict(Level.STUDY, "patient", known, new)], now)
+            if new is None or names_same_patient(new, known):
+                return
+            if not names_same_patient(known, new):
+                self._record(arrival, [Conflict(Level.STUDY, "patient", known, new)], now)
         study.patient = patient.pk
 
     def _merge_patient(self, arrival: Arrival, now: int) -> _Row:
