@@ -51,7 +51,7 @@ def _config_option(command: F) -> F:
         "--config",
         "file",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The configuration file; without it PACSBRIDGE_CONFIG, then ./pacsbridge.toml, then the defaults.",
+        help="The configuration; without it PACSBRIDGE_CONFIG, then ./pacsbridge.toml, then the defaults.",
     )(command)
 
 

@@ -16,7 +16,7 @@ from prometheus_client import (
 REGISTRY = CollectorRegistry(auto_describe=True)
 """Our own: libraries that register in the global one don't appear."""
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 ProcessCollector(namespace="pacsbridge", registry=REGISTRY)
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

@@ -141,9 +141,9 @@ def _feed(port: int, scenario: Scenario, count: int) -> float:
 def _feed_nagle(port: int, folder: Path, count: int) -> float:
     """Seconds that a default storescu takes for `count` files, its start included."""
     sys.path.insert(0, str(HERE))
-    from sender import CT, Template, uid  # noqa: PLC0415
+    from sender import CT, Template, uid
 
-    from pacsbridge.dicom.part10 import part10_head  # noqa: PLC0415
+    from pacsbridge.dicom.part10 import part10_head
 
     template = Template(large=False)
     for number in range(count):

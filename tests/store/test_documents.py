@@ -198,8 +198,8 @@ def test_search_rows_follow_the_version(store: Store) -> None:
 
 def test_schema_is_what_the_code_reads(store: Store) -> None:
     """A migrated database has the tables of schema.py, column for column, index for index."""
-    from alembic.autogenerate import compare_metadata  # noqa: PLC0415
-    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
 
     with store._database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []

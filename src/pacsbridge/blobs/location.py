@@ -57,6 +57,6 @@ def pack_name(number: int) -> str:
 
 
 def pack_number(file_name: str) -> int | None:
-    """ "00000001.pack" → 1; None for the name of anything else."""
+    """The number of "00000001.pack"; None for the name of anything else."""
     stem = file_name.removesuffix(PACK_SUFFIX)
     return int(stem) if stem != file_name and _PACK_NAME.fullmatch(stem) else None

@@ -64,7 +64,7 @@ class _Pending:
 
     def committed(self) -> Committed:
         """What is told about the record once it is durable."""
-        assert self.location is not None
+        assert self.location is not None  # noqa: S101 (for the type checker)
         return Committed(self.location, self.head, self.token)
 
 

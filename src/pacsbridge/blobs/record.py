@@ -1,6 +1,6 @@
-"""The bytes of a pack: one header line, then records. Pure functions, no files.
+r"""The bytes of a pack: one header line, then records. Pure functions, no files.
 
-    header   "pacsbridge pack 1 " mark (16 hex digits) " " CRC-32 of what stands before (8 hex digits) "\\n"
+    header   "pacsbridge pack 1 " mark (16 hex digits) " " CRC-32 of what stands before (8 hex digits) "\n"
     record   prefix (76 bytes, little-endian) + head + prelude + content
     prefix   magic, mark, flags, lengths of head, prelude and content, CRC-32 of head and of prelude,
              SHA-256 of content, CRC-32 of the prefix itself

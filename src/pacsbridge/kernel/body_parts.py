@@ -344,7 +344,8 @@ def body_parts() -> Mapping[str, BodyPart]:
 
 
 def find(text: str) -> BodyPart | None:
-    """The row of a defined term, or None. Case, white space, underscores and hyphens don't matter:
-    modalities write "C-SPINE" and "Lower Leg" as well.
+    """The row of a defined term, or None.
+
+    Case, white space, underscores and hyphens don't matter: modalities write "C-SPINE" and "Lower Leg".
     """
     return body_parts().get("".join(text.translate(_IGNORED).upper().split()))

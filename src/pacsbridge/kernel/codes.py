@@ -90,8 +90,10 @@ def modality(code: str) -> Coding:
 
 
 def is_acquisition(code: str) -> bool:
-    """Whether a modality takes images or signals (CID 29), as against documents, plans and other derived
-    objects (CID 32). One that the standard doesn't know counts as a device.
+    """Whether a modality takes images or signals (CID 29).
+
+    As against documents, plans and other derived objects (CID 32). One that the standard doesn't know counts
+    as a device.
     """
     return " ".join(code.split()).upper() not in modalities.DERIVED
 
@@ -109,8 +111,10 @@ _R4_SIDES: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def laterality(text: str, r4_example: bool = False) -> Coding | None:
-    """Laterality (0020,0060) or Image Laterality (0020,0062): L, R and B by CID 244; None for U (unpaired)
-    and anything else. `r4_example` takes the concepts of R4's example value set instead.
+    """Laterality (0020,0060) or Image Laterality (0020,0062) by CID 244.
+
+    L, R and B; None for U (unpaired) and anything else. `r4_example` takes the concepts of R4's example value
+    set instead.
     """
     side = (_R4_SIDES if r4_example else _SIDES).get(text.strip().upper())
     return _coding(SNOMED_CT, *side) if side else None

@@ -52,7 +52,7 @@ class Database:
     def point(self, table: str, column: str, key: str, value: str) -> Any:
         """One value of the row whose `key` is `value`, or None.
 
-        Past the query builder, which costs many times what the database does: for a path taken once an instance.
+        Past the query builder, which costs many times what the database does: asked once an instance.
         """
         mark = "?" if self.embedded else "%s"
         with _translated_by_driver(self.engine):
@@ -71,8 +71,8 @@ class Database:
 
         `durable=False` leaves the sync to a later commit: for what the packs can restore after a power cut.
         """
-        with self._lock, _translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
+        with self._lock, _translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
             with connection.begin():
                 yield connection
 
@@ -155,7 +155,7 @@ def _translated_by_driver(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Iterator[None]:  # noqa: C901 (one branch a kind of fault)
     """Driver errors as pacsbridge errors: bad data is the caller's, all else passes with time."""
     try:
         yield

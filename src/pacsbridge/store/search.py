@@ -52,7 +52,8 @@ def _missing(kind: Kind, param: str, value: Any) -> ColumnElement[bool]:
 
 
 def _by_id(_param: str, value: Any) -> ColumnElement[bool]:
-    return _R.id == value.value
+    same: ColumnElement[bool] = _R.id == value.value
+    return same
 
 
 def _by_update(_param: str, value: Any) -> ColumnElement[bool]:
