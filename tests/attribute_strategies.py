@@ -101,7 +101,8 @@ def _coded(value: str, meaning: str) -> Attributes:
 
 
 _OF_THE_STUDY: Values = {
-    "IssuerOfPatientID": ("HOSP_A",), "PatientName": ("Yamada^Tarou=山田^太郎",), "PatientBirthDate": ("19700131",), "PatientSex": ("M",),
+    "IssuerOfPatientID": ("HOSP_A",), "PatientName": ("Yamada^Tarou=山田^太郎",),
+    "PatientBirthDate": ("19700131",), "PatientSex": ("M",),
     "OtherPatientIDsSequence": (Attributes({"PatientID": ("X9",)}),), "StudyDate": ("20200131",),
     "StudyTime": ("101530",), "TimezoneOffsetFromUTC": ("+0100",), "AccessionNumber": ("A1",),
     "IssuerOfAccessionNumberSequence": _issuer("1.5"), "StudyDescription": ("CT Chest",),
