@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, delete, func, select, update
 from pacsbridge.kernel.query import DateRow, ReferenceRow, StringRow, TokenRow
 from pacsbridge.store import schema
 from pacsbridge.store.records import Document, Draft, Version, moment
+from pacsbridge.store.texts import indexed
 from pacsbridge.store.upsert import upsert
 
 Rows = Callable[[Mapping[str, Any]], Iterable[tuple[Any, ...]]]
@@ -146,7 +147,8 @@ def _write_rows(connection: Connection, versions: Iterable[_Next], search_rows: 
     for one in versions:
         rows = () if one.draft.content is None else set(search_rows(one.draft.content))
         for row in rows:
-            value = dict(zip(_COLUMNS[type(row)], row, strict=True))
+            bounded = (indexed(part) if isinstance(part, str) else part for part in row)
+            value = dict(zip(_COLUMNS[type(row)], bounded, strict=True))
             value |= {"resource": one.pk, "param": parameter_key(one.draft.type, value["param"])}
             values[type(row)].append(value)
     for kind, found in values.items():

@@ -22,6 +22,15 @@ _WRITER_LOCK = 0x70616373
 
 _STATEMENT_MILLISECONDS = 5_000
 
+_POOL_SECONDS = 5
+"""How long a reader waits for a free connection."""
+
+_TURN_SECONDS = 10
+"""How long a writer waits for others of its process, which may be waiting for a database that is away."""
+
+_DATA_CLASSES = frozenset({"22", "23", "54"})
+"""SQLSTATE classes about the value: data exception, integrity, program limit (an index entry too long)."""
+
 
 class Database:
     """An engine with the pacsbridge way of reading and writing."""
@@ -76,6 +85,15 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_TURN_SECONDS):
+            raise Unavailable("the index is busy")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
 
 def _resolved(url: str, data_dir: Path) -> URL:
     if url == "sqlite":
@@ -94,7 +112,11 @@ def _resolved(url: str, data_dir: Path) -> URL:
 def _sqlite(url: URL) -> Engine:
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False}, pool_size=8
+        url,
+        hide_parameters=True,
+        pool_size=8,
+        pool_timeout=_POOL_SECONDS,
+        connect_args={"timeout": BUSY_MILLISECONDS / 1000, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -116,14 +138,29 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+_SESSION = (
+    f"-c statement_timeout={_STATEMENT_MILLISECONDS} -c default_transaction_isolation=repeatable\\ read"
+)
+"""A reader sees one moment, however many queries it asks."""
+
+_WRITER = {
+    durable: "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 60000; "
+    + ("" if durable else "SET LOCAL synchronous_commit = off; ")
+    + f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"
+    for durable in (True, False)
+}
+"""A writer sees what was committed while it waited for its turn."""
+
+
 def _postgresql(url: URL) -> Engine:
     try:
         engine = create_engine(
             url,
+            hide_parameters=True,
             pool_size=8,
             pool_pre_ping=True,
-            pool_timeout=5,
-            connect_args={"connect_timeout": 5, "options": f"-c statement_timeout={_STATEMENT_MILLISECONDS}"},
+            pool_timeout=_POOL_SECONDS,
+            connect_args={"connect_timeout": 5, "options": _SESSION},
         )
     except (ImportError, NoSuchModuleError) as exc:
         raise Misconfigured(
@@ -135,10 +172,7 @@ def _postgresql(url: URL) -> Engine:
         options = connection.get_execution_options()
         if not options.get("pacsbridge_write"):
             return
-        if not options["pacsbridge_durable"]:
-            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 60000")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
+        connection.exec_driver_sql(_WRITER[options["pacsbridge_durable"]])
 
     return engine
 
@@ -174,5 +208,8 @@ def _translated() -> Iterator[None]:  # noqa: C901 (one branch a kind of fault)
 
 
 def _is_data_fault(exc: DBAPIError) -> bool:
+    state = getattr(exc.orig, "sqlstate", None)
+    if state is not None:
+        return str(state)[:2] in _DATA_CLASSES
     names = {base.__name__ for base in type(exc.orig).__mro__}
     return bool(names & {"DataError", "IntegrityError", "ProgrammingError", "NotSupportedError"})

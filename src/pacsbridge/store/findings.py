@@ -1,18 +1,22 @@
 """What went wrong, and what is known of a key: issues, conflicts, dead letters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select, update
 
+from pacsbridge.kernel.values import clean
 from pacsbridge.store import schema
 from pacsbridge.store.records import DeadLetter, moment
+from pacsbridge.store.texts import indexed
 
 _AT = ("at", "received", "first", "last", "changed", "due")
 
 
 def bury(connection: Connection, letter: DeadLetter, now: int) -> None:
     """Record what could not be taken; the same again counts up."""
+    letter = _bounded(letter)
     c = schema.dead_letter.c
     same = (
         (c.kind == letter.kind)
@@ -38,6 +42,12 @@ def bury(connection: Connection, letter: DeadLetter, now: int) -> None:
             "last": now,
         },
     )
+
+
+def _bounded(letter: DeadLetter) -> DeadLetter:
+    """The letter as both engines take it: what is refused may be named by anything."""
+    key, reason, source = (indexed(clean(text)) for text in (letter.key, letter.reason, letter.source))
+    return replace(letter, key=key, reason=reason, source=source)
 
 
 def dead_letters(connection: Connection, limit: int) -> Sequence[DeadLetter]:

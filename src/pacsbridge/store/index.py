@@ -16,6 +16,7 @@ from pacsbridge.kernel.mapping import RULES
 from pacsbridge.kernel.model import Conflict, Level, Values, merge
 from pacsbridge.store import schema
 from pacsbridge.store.records import Arrival
+from pacsbridge.store.texts import indexed
 from pacsbridge.store.upsert import upsert
 
 CONTENT = "content"
@@ -333,7 +334,7 @@ class Batch:
 
 def _patient_key(arrival: Arrival) -> str:
     """The patient's key; a patient without PatientID is known by its study alone."""
-    return arrival.facts.patient.get("key") or f"study:{arrival.facts.study['uid']}"
+    return indexed(arrival.facts.patient.get("key") or f"study:{arrival.facts.study['uid']}")
 
 
 def _patient_values(row: _Row) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pacsbridge.kernel.query import Clause, Kind, Query
 from pacsbridge.store import schema
 from pacsbridge.store.documents import bodies, parameter_key
 from pacsbridge.store.records import Page
+from pacsbridge.store.texts import indexed, prefix
 
 _R = schema.resource.c
 
@@ -64,15 +65,15 @@ def _by_token(param: str, value: Any) -> ColumnElement[bool]:
     c = schema.token.c
     conditions = [c.param == param]
     if value.value is not None:
-        conditions.append(c.value == value.value)
+        conditions.append(c.value == indexed(value.value))
     if value.system is not None:
-        conditions.append(c.system == value.system)
+        conditions.append(c.system == indexed(value.system))
     return _R.pk.in_(select(c.resource).where(*conditions))
 
 
 def _by_reference(param: str, value: Any) -> ColumnElement[bool]:
     c = schema.reference.c
-    conditions = [c.param == param, c.target == value.target]
+    conditions = [c.param == param, c.target == indexed(value.target)]
     if value.type is not None:
         conditions.append(c.type == value.type)
     return _R.pk.in_(select(c.resource).where(*conditions))
@@ -88,7 +89,7 @@ def _by_date(param: str, value: Any) -> ColumnElement[bool]:
 def _by_string(param: str, value: Any) -> ColumnElement[bool]:
     c = schema.string.c
     return _R.pk.in_(
-        select(c.resource).where(c.param == param, c.value.startswith(value.text, autoescape=True))
+        select(c.resource).where(c.param == param, c.value.startswith(prefix(value.text), autoescape=True))
     )
 
 

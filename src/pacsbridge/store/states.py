@@ -31,6 +31,14 @@ def pending(connection: Connection) -> int:
     return connection.execute(select(func.count()).where(schema.study.c.due.is_not(None))).scalar() or 0
 
 
+def outrun(connection: Connection, studies: Sequence[Due]) -> bool:
+    """Whether another process has published one of these revisions, or a later one, meanwhile."""
+    c = schema.study.c
+    rows = connection.execute(select(c.pk, c.published).where(c.pk.in_([study.pk for study in studies])))
+    published = {row.pk: row.published for row in rows}
+    return any(published.get(study.pk, study.revision) >= study.revision for study in studies)
+
+
 def settle(connection: Connection, studies: Sequence[Due]) -> None:
     """These revisions are published; what has changed since stays due."""
     c = schema.study.c
@@ -49,8 +57,10 @@ def settle(connection: Connection, studies: Sequence[Due]) -> None:
 
 
 def postpone(connection: Connection, study: Due, until: int) -> None:
-    """Try a study again at `until`."""
-    connection.execute(update(schema.study).where(schema.study.c.pk == study.pk).values(due=until))
+    """Try a study again at `until`, unless it has changed meanwhile."""
+    c = schema.study.c
+    same = (c.pk == study.pk) & (c.revision == study.revision)
+    connection.execute(update(schema.study).where(same).values(due=until))
 
 
 def hasten(connection: Connection, now: int) -> None:

@@ -128,10 +128,13 @@ class Store:
     def publish(self, drafts: Iterable[Draft], now: int, settled: Sequence[Due] = ()) -> int:
         """Write new versions of the drafts whose content differs from what is published.
 
-        `settled` are the studies whose revisions the drafts show. Returns how many versions were written.
+        `settled` are the studies whose revisions the drafts show: where another process has been quicker with
+        one of them, nothing is written. Returns how many versions were written.
         """
         now = now // 1000 * 1000
         with self._database.write() as connection:
+            if states.outrun(connection, settled):
+                return 0
             written = documents.publish(connection, drafts, now, self._search_rows)
             states.settle(connection, settled)
         return written
