@@ -18,7 +18,7 @@ RINGS = (
     ("dimse", "fhir", "dicomweb", "httpd", "samples"),
     ("config",),
     ("runtime",),
-    ("demo", "commands"),
+    ("checking", "demo"),
     ("cli",),
     ("__main__",),
 )
@@ -31,10 +31,10 @@ HOMES = {
     "alembic": {"store"},
     "psycopg": {"store"},
     "aiohttp": {"fhir", "dicomweb", "httpd"},
-    "orjson": {"store", "fhir", "dicomweb", "bridge", "blobs", "cli", "commands"},
-    "requests": {"demo", "cli", "commands"},
-    "click": {"cli", "commands"},
-    "rich": {"cli", "commands", "demo"},
+    "orjson": {"store", "fhir", "dicomweb", "bridge", "blobs", "cli"},
+    "requests": {"demo", "cli"},
+    "click": {"cli"},
+    "rich": {"cli", "demo"},
     "prometheus_client": {"metrics", "httpd"},
     "structlog": {
         "logs",

@@ -75,7 +75,7 @@ def associate_rq(ae: str) -> bytes:
     return struct.pack(">BBI", 1, 0, len(body)) + body
 
 
-def _command(message_id: int, sop: str) -> bytes:
+def command(message_id: int, sop: str) -> bytes:
     def element(tag: int, value: bytes) -> bytes:
         return struct.pack("<HHI", 0, tag, len(value)) + value
 
@@ -117,7 +117,7 @@ def pdu(sock: socket.socket) -> tuple[int, bytes]:
     return kind, _exactly(sock, length)
 
 
-def _status(body: bytes) -> int:
+def status(body: bytes) -> int:
     spot = body.rindex(struct.pack("<HHI", 0, 0x900, 2)) + 8
     return int(struct.unpack_from("<H", body, spot)[0])
 
@@ -135,8 +135,8 @@ def send(port: int, ae: str, count: int, *, large: bool, studies: bool, offset: 
         started = time.perf_counter()
         for number in range(offset, offset + count):
             data = template.encoded(number, number if studies else offset)
-            sock.sendall(p_data(_command(number % 65535, uid(1, number)), data))
-            statuses[_status(pdu(sock)[1])] += 1
+            sock.sendall(p_data(command(number % 65535, uid(1, number)), data))
+            statuses[status(pdu(sock)[1])] += 1
         seconds = time.perf_counter() - started
         sock.sendall(struct.pack(">BBII", 5, 0, 4, 0))
         pdu(sock)

@@ -23,13 +23,13 @@ def free_port() -> int:
 class Bridge:
     """`pacsbridge serve` as a child process."""
 
-    def __init__(self, folder: Path, config: str, data_dir: Path | None = None) -> None:
+    def __init__(self, folder: Path, config: str, dimse: str, data_dir: Path | None) -> None:
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
         self.dimse_port, self.http_port = free_port(), free_port()
         self.config = folder / "pacsbridge.toml"
         self.config.write_text(
-            f'data_dir = "{self.data_dir}"\n[dimse]\nport = {self.dimse_port}\n'
+            f'data_dir = "{self.data_dir}"\n[dimse]\nport = {self.dimse_port}\n{dimse}\n'
             f"[fhir]\nport = {self.http_port}\nquiet_seconds = 0.2\nmax_wait_seconds = 2\n"
             f'[log]\nformat = "json"\n{config}'
         )
@@ -109,10 +109,10 @@ def make_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     """Makes bridges; whatever still runs at the end is killed."""
     bridges: list[Bridge] = []
 
-    def make(config: str = "", data_dir: Path | None = None) -> Bridge:
+    def make(config: str = "", dimse: str = "", data_dir: Path | None = None) -> Bridge:
         folder = tmp_path / f"bridge{len(bridges)}"
         folder.mkdir()
-        bridges.append(Bridge(folder, config, data_dir))
+        bridges.append(Bridge(folder, config, dimse, data_dir))
         return bridges[-1]
 
     yield make

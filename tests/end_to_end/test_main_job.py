@@ -1,6 +1,7 @@
 """The main job as a hospital sees it: DCMTK pushes, FHIR and DICOMweb clients read."""
 
 import subprocess
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,16 @@ def test_pushed_study_is_read(pushed: Any) -> None:
 
 
 def test_endpoint_serves_the_pixels(pushed: Any) -> None:
-    """WADO-RS at the address that the Endpoint names gives back the instance, data set byte for byte."""
+    """WADO-RS at the address that the Endpoint names gives back the instance, element for element."""
     study = pushed.get(f"ImagingStudy/{CT_UID}").json()
     series = study["series"][0]
     address = pushed.get(study["endpoint"][0]["reference"]).json()["address"]
     url = f"{address}/studies/{CT_UID}/series/{series['uid']}/instances/{series['instance'][0]['uid']}"
     answer = requests.get(url, headers={"Accept": "application/dicom"}, timeout=10)
     assert answer.status_code == 200
-    fetched = pydicom.dcmread(pydicom.filebase.DicomBytesIO(answer.content))
-    assert fetched == pydicom.dcmread(sample("CT_small.dcm"))
+    fetched, sent = pydicom.dcmread(BytesIO(answer.content)), pydicom.dcmread(sample("CT_small.dcm"))
+    del sent[0xFFFCFFFC]  # storescu leaves the trailing padding out
+    assert fetched == sent
 
 
 def test_pushing_again_changes_nothing(pushed: Any, dcmtk: Any) -> None:

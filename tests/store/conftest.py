@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from pacsbridge.kernel.search_parameters import index_rows
 from pacsbridge.store.store import Store
@@ -16,12 +15,7 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """The address of an empty database."""
     if request.param == "sqlite":
         return "sqlite"
-    url: str = request.getfixturevalue("postgresql_url")
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
+    url: str = request.getfixturevalue("empty_postgresql")
     return url
 
 

@@ -7,6 +7,7 @@ An instance is safe once it is in a pack, so the index may follow a moment later
 reads again what lies behind the indexed positions. A re-sent instance is recognised before it is written.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,13 +24,18 @@ from pacsbridge.bridge.indexer import Indexer, Pending
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.part10 import part10_head
 from pacsbridge.dicom.reader import DEFAULT, Limits, read_header
-from pacsbridge.errors import Mismatch, PacsbridgeError, Refused
+from pacsbridge.errors import Mismatch, NotUnderstood, PacsbridgeError, Refused, Unavailable
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.model import Facts
 from pacsbridge.store.records import Arrival, DeadLetter
 from pacsbridge.store.store import Store
 
 log = structlog.get_logger("pacsbridge.bridge")
+
+LOOK_SECONDS = 60.0
+"""How often packs are looked for that a killed process has left behind."""
+
+_RECOVERY_SECONDS = 60
 
 Content = bytes | bytearray | memoryview
 """An encoded data set in memory."""
@@ -67,6 +73,7 @@ class Intake:
         clock: Callable[[], int],
         *,
         limits: Limits = DEFAULT,
+        look_seconds: float = LOOK_SECONDS,
         **pack_options: Any,
     ) -> None:
         self._store = store
@@ -75,16 +82,27 @@ class Intake:
         self._limits = limits
         self.indexer = Indexer(store, clock)
         self.packs = Packs(data_dir, committed=self._committed, **pack_options)
+        self._look_seconds = look_seconds
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._look_after, name="recovery", daemon=True)
 
     def start(self) -> None:
-        """Index what a crash left behind in the packs, then whatever comes."""
+        """Index what a crash left behind in the packs, then whatever comes.
+
+        Returns when that is done: nobody should miss what was acknowledged before.
+        """
         self.indexer.start()
         count = self.recover()
         if count:
-            log.info("recovered", instances=count)
+            indexed = self.indexer.drain(_RECOVERY_SECONDS)
+            log.info("recovered", instances=count, outcome="indexed" if indexed else "still being indexed")
+        self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, timeout: float = 30) -> None:
         """Refuse what comes; index what waits."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         self.packs.close()
         self.indexer.stop()
 
@@ -171,28 +189,37 @@ class Intake:
         entries = self.packs.replay(self._store.checkpoints() if done is None else done)
         return sum(self._again(entry) for entry in entries)
 
-    def _again(self, entry: Entry) -> bool:
-        source = self._source_of(str(entry.head.get("source", "")))
-        if entry.damaged:
-            self._store.bury(
-                DeadLetter(
-                    "damaged", entry.location or entry.pack, "the stored bytes are damaged", source.uri
-                ),
-                self._clock(),
-            )
-            return False
-        try:
-            pending = self._pending(entry, source)
-        except PacsbridgeError as exc:
-            self._store.bury(
-                DeadLetter("index", entry.location, str(exc), source.uri, entry.location), self._clock()
-            )
-            return False
-        self.indexer.admit(timeout=600)
-        self.indexer.add([pending])
-        return True
+    def _look_after(self) -> None:
+        """Now and then take over what other processes, killed meanwhile, have left behind in their packs."""
+        while not self._stopping.wait(self._look_seconds):
+            try:
+                if self.indexer.is_idle() and (count := self.recover()):
+                    log.info("recovered", instances=count)
+            except PacsbridgeError as exc:
+                log.warning("recovery_waits", reason=str(exc))
+            except Exception:
+                log.exception("recovery_failed")
 
-    def _pending(self, entry: Entry, source: Source) -> Pending:
+    def _again(self, entry: Entry) -> bool:
+        """Queue one record; what cannot be used is put on record and passed over."""
+        source = self._source_of(str(entry.head.get("source", "")))
+        self.indexer.admit(timeout=600)
+        arrival = None
+        try:
+            arrival = self._arrival(entry, source)
+        except (Unavailable, OSError):
+            raise
+        except Exception as exc:
+            reason = str(exc) if isinstance(exc, PacsbridgeError) else f"internal fault: {type(exc).__name__}"
+            kind, key = "damaged" if entry.damaged else "index", entry.location or entry.pack
+            letter = DeadLetter(kind, key, reason, source.uri, entry.location or None)
+            self._store.bury(letter, self._clock())
+        self.indexer.add([Pending(arrival, entry.pack, entry.end)])
+        return arrival is not None
+
+    def _arrival(self, entry: Entry, source: Source) -> Arrival:
+        if entry.damaged:
+            raise NotUnderstood("the stored bytes are damaged")
         blob = self.packs.open(entry.location)
         syntax = str(entry.head["syntax"])
         if blob.offset:
@@ -201,8 +228,7 @@ class Intake:
             with blob.path.open("rb") as file:
                 facts = self._facts(file, None, source)
         received = int(entry.head["received"])
-        arrival = Arrival(facts, source.uri, received, syntax, entry.location, entry.size, entry.sha256)
-        return Pending(arrival, entry.pack, entry.end)
+        return Arrival(facts, source.uri, received, syntax, entry.location, entry.size, entry.sha256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,14 +64,16 @@ def _version(connection: Connection) -> int:
 
 def _first(op: Operations) -> None:
     """The tables of the first release."""
-    _facts(op)
+    _settings(op)
+    _studies(op)
+    _instances(op)
     _records(op)
     _documents(op)
     _search_rows(op)
     op.execute(f"INSERT INTO setting (name, value) VALUES ('{_NAME}', '0')")
 
 
-def _facts(op: Operations) -> None:
+def _settings(op: Operations) -> None:
     op.create_table(
         "setting",
         sa.Column("name", sa.Text, primary_key=True),
@@ -82,6 +84,9 @@ def _facts(op: Operations) -> None:
         sa.Column("pack", sa.Text, primary_key=True),
         sa.Column("position", sa.BigInteger, nullable=False),
     )
+
+
+def _studies(op: Operations) -> None:
     op.create_table(
         "patient",
         sa.Column("pk", _KEY, primary_key=True, autoincrement=False),
@@ -111,6 +116,9 @@ def _facts(op: Operations) -> None:
         sa.UniqueConstraint("study", "uid", name="uq_series_study_uid"),
     )
     op.create_index("ix_series_uid", "series", ["uid"])
+
+
+def _instances(op: Operations) -> None:
     op.create_table(
         "instance",
         sa.Column("pk", _KEY, primary_key=True),
