@@ -33,9 +33,12 @@ _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An instance that is durable and not yet indexed; its record ends at `end` of `pack`."""
+    """An instance that is durable and not yet indexed; its record ends at `end` of `pack`.
 
-    arrival: Arrival
+    Without an arrival it is a record that cannot be used, and the position only has to get past it.
+    """
+
+    arrival: Arrival | None
     pack: str
     end: int
 
@@ -82,7 +85,8 @@ class Indexer:
         with self._change:
             self._waiting.extend(pending)
             for one in pending:
-                self._digests[one.arrival.facts.instance["uid"]] = one.arrival.sha256
+                if one.arrival is not None:
+                    self._digests[one.arrival.facts.instance["uid"]] = one.arrival.sha256
             self._change.notify_all()
         metrics.INDEX_BACKLOG.set(len(self._waiting))
 
@@ -94,17 +98,21 @@ class Indexer:
         """The SHA-256 of the instance that waits under this SOP Instance UID."""
         return self._digests.get(sop_uid)
 
+    def is_idle(self) -> bool:
+        """Whether everything that was queued is indexed."""
+        with self._change:
+            return not self._waiting and not self._busy
+
     def drain(self, timeout: float = 60) -> bool:
         """Wait until everything that was queued is indexed."""
         with self._change:
             return self._change.wait_for(lambda: not self._waiting and not self._busy, timeout)
 
     def _run(self) -> None:
-        while True:
-            batch = self._take()
-            if not batch:
+        """Batches in order; none is begun before the one before it is done, or positions would pass it by."""
+        while batch := self._take():
+            if not self._index(batch):
                 return
-            self._index(batch)
             with self._change:
                 self._busy = 0
                 self._change.notify_all()
@@ -120,34 +128,44 @@ class Indexer:
             self._busy = len(batch)
             return batch
 
-    def _index(self, batch: Sequence[Pending]) -> None:
+    def _index(self, batch: Sequence[Pending]) -> bool:
+        """Index a batch, however long it takes; False when the end of the program comes first."""
         attempt = 0
         while not self._tried(batch):
             if self._stopping.wait(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]):
-                return
+                return False
             attempt += 1
         self._forget(batch)
+        return True
 
     def _tried(self, batch: Sequence[Pending]) -> bool:
-        """Index the batch, or its instances one by one; False when the database is away."""
+        """Index the batch; False when the database is away, or so broken that it takes no dead letter."""
         try:
-            try:
-                self._put(batch)
-            except Unavailable:
-                raise
-            except Exception as exc:
-                log.warning("batch_refused", instances=len(batch), error=type(exc).__name__)
-                for one in batch:
-                    self._put_alone(one)
+            self._put_somehow(batch)
         except Unavailable as exc:
             self._fail(str(exc))
+            return False
+        except Exception as exc:
+            self._fail(f"internal fault: {type(exc).__name__}")
             return False
         self._fail(None)
         return True
 
+    def _put_somehow(self, batch: Sequence[Pending]) -> None:
+        """All at once, or else one by one."""
+        try:
+            self._put(batch)
+        except Unavailable:
+            raise
+        except Exception as exc:
+            log.warning("batch_refused", instances=len(batch), error=type(exc).__name__)
+            for one in batch:
+                self._put_alone(one)
+
     def _put(self, batch: Sequence[Pending]) -> None:
         checkpoints = {one.pack: one.end for one in batch}
-        changed = self._store.put([one.arrival for one in batch], checkpoints, self._clock())
+        arrivals = [one.arrival for one in batch if one.arrival is not None]
+        changed = self._store.put(arrivals, checkpoints, self._clock())
         metrics.INSTANCES_INDEXED.inc(changed)
 
     def _put_alone(self, one: Pending) -> None:
@@ -156,11 +174,16 @@ class Indexer:
         except Unavailable:
             raise
         except Exception as exc:
-            uid = one.arrival.facts.instance["uid"]
-            reason = str(exc) if isinstance(exc, PacsbridgeError) else type(exc).__name__
-            log.error("instance_not_indexed", uid=uid, reason=reason)
-            letter = DeadLetter("index", uid, reason, one.arrival.source, one.arrival.location)
-            self._store.bury(letter, self._clock())
+            if one.arrival is None:
+                raise
+            self._bury(one.arrival, str(exc) if isinstance(exc, PacsbridgeError) else type(exc).__name__)
+            self._put([Pending(None, one.pack, one.end)])
+
+    def _bury(self, arrival: Arrival, reason: str) -> None:
+        uid = arrival.facts.instance["uid"]
+        log.error("instance_not_indexed", uid=uid, reason=reason)
+        letter = DeadLetter("index", uid, reason, arrival.source, arrival.location)
+        self._store.bury(letter, self._clock())
 
     def _fail(self, reason: str | None) -> None:
         if reason != self._failed:
@@ -168,8 +191,8 @@ class Indexer:
         self._failed = reason
 
     def _forget(self, batch: Sequence[Pending]) -> None:
-        for one in batch:
-            uid = one.arrival.facts.instance["uid"]
-            if self._digests.get(uid) == one.arrival.sha256:
+        for arrival in (one.arrival for one in batch if one.arrival is not None):
+            uid = arrival.facts.instance["uid"]
+            if self._digests.get(uid) == arrival.sha256:
                 self._digests.pop(uid, None)
         metrics.INDEX_BACKLOG.set(len(self._waiting))

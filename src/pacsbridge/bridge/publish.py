@@ -29,6 +29,9 @@ GROUP_INSTANCES = 5_000
 POLL_SECONDS = 0.25
 """How often the store is asked for what is due."""
 
+_RETRY_SECONDS = 2.0
+"""How long to wait for a store that is away."""
+
 _LATER = 300 * 1_000_000
 """When a study that cannot be rendered is tried again, in microseconds."""
 
@@ -40,6 +43,7 @@ class Publisher:
         self._store = store
         self._publication = publication
         self._clock = clock
+        self._endpoints_published = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
@@ -63,16 +67,9 @@ class Publisher:
     def publish_due(self) -> int:
         """Publish one group of what is due now; returns how many studies it was."""
         studies = _group(self._store.due(self._clock(), GROUP))
-        if not studies:
-            return 0
-        with metrics.PUBLISH_SECONDS.time():
-            states = self._store.study_states(studies)
-            rendered = {
-                s: drafts for s in studies if (drafts := self._rendered(s, states.get(s.pk))) is not None
-            }
-            everything = [draft for drafts in rendered.values() for draft in drafts]
-            self._store.publish(everything, self._clock(), list(rendered))
-        metrics.STUDIES_PUBLISHED.inc(len(rendered))
+        if studies:
+            with metrics.PUBLISH_SECONDS.time():
+                self._publish(studies)
         return len(studies)
 
     def publish_all(self) -> int:
@@ -84,32 +81,50 @@ class Publisher:
             count += done
         return count
 
-    def _rendered(self, study: Due, state: StudyState | None) -> Sequence[Draft] | None:
-        """The drafts of one study; None when it cannot be rendered, which is then on record."""
+    def _publish(self, studies: Sequence[Due]) -> None:
+        """Publish studies in one transaction, or else one by one; what fails alone is put off, on record."""
         try:
-            return [] if state is None else list(drafts(study, state, self._publication))
+            self._publish_group(studies)
+        except Unavailable:
+            raise
         except Exception as exc:
-            reason = str(exc) if isinstance(exc, PacsbridgeError) else type(exc).__name__
-            log.error("study_not_published", uid=study.uid, reason=reason)
-            now = self._clock()
-            self._store.bury(DeadLetter("publish", study.uid, reason, "publisher"), now)
-            self._store.postpone(study, now + _LATER)
-            return None
+            if len(studies) == 1:
+                self._put_off(studies[0], exc)
+                return
+            for study in studies:
+                self._publish([study])
+
+    def _publish_group(self, studies: Sequence[Due]) -> None:
+        states = self._store.study_states(studies)
+        known = [(study, states[study.pk]) for study in studies if study.pk in states]
+        rendered = [draft for study, state in known for draft in drafts(study, state, self._publication)]
+        self._store.publish(rendered, self._clock(), studies)
+        metrics.STUDIES_PUBLISHED.inc(len(studies))
+
+    def _put_off(self, study: Due, fault: Exception) -> None:
+        known = isinstance(fault, PacsbridgeError)
+        reason = str(fault) if known else f"internal fault: {type(fault).__name__}"
+        log.error("study_not_published", uid=study.uid, reason=reason)
+        now = self._clock()
+        self._store.bury(DeadLetter("publish", study.uid, reason, "publisher"), now)
+        self._store.postpone(study, now + _LATER)
 
     def _run(self) -> None:
-        endpoints_published = False
         while not self._stopping.is_set():
-            try:
-                if not endpoints_published:
-                    self.publish_endpoints()
-                    endpoints_published = True
-                if self.publish_due():
-                    continue
-            except Unavailable as exc:
-                log.warning("publishing_waits", reason=str(exc))
-            except Exception:
-                log.exception("publishing_failed")
-            self._stopping.wait(POLL_SECONDS)
+            self._stopping.wait(self._step())
+
+    def _step(self) -> float:
+        """Publish what is due; how long to wait before the next step."""
+        try:
+            if not self._endpoints_published:
+                self.publish_endpoints()
+                self._endpoints_published = True
+            return 0 if self.publish_due() else POLL_SECONDS
+        except Unavailable as exc:
+            log.warning("publishing_waits", reason=str(exc))
+        except Exception:
+            log.exception("publishing_failed")
+        return _RETRY_SECONDS
 
 
 def _group(studies: Sequence[Due]) -> Sequence[Due]:
