@@ -87,7 +87,7 @@ def test_an_exception_is_its_type_and_places(written: Callable[[], list[dict[str
 
 def test_libraries_give_their_place_alone(written: Callable[[], list[dict[str, Any]]]) -> None:
     """Standard logging of warnings and above, and warnings; nothing below."""
-    library = logging.getLogger("pydicom")
+    library = logging.getLogger("some.library")
     library.info(CANARY)
     library.warning("Invalid value for PN: %s", CANARY)
     try:
@@ -99,7 +99,7 @@ def test_libraries_give_their_place_alone(written: Callable[[], list[dict[str, A
         logging.captureWarnings(True)
         warnings.warn(CANARY, stacklevel=1)
     first, second, third = written()
-    assert (first["level"], first["logger"], first["event"]) == ("warning", "pydicom", "library_message")
+    assert (first["level"], first["logger"], first["event"]) == ("warning", "some.library", "library_message")
     assert "test_logs.py" in first["where"]
     assert (second["level"], second["error"]) == ("error", "ValueError")
     assert third["logger"] == "py.warnings"
