@@ -16,7 +16,7 @@ RINGS = (
     ("dicom", "store", "blobs"),
     ("bridge",),
     ("dimse", "fhir", "dicomweb", "httpd", "samples"),
-    ("config",),
+    ("config", "datadir"),
     ("runtime",),
     ("checking", "demo"),
     ("cli",),

@@ -4,20 +4,17 @@ serve     store ─ intake (packs, indexer) ─ publisher ─ HTTP (FHIR, DICOMw
 import    store ─ intake ─ publisher
 """
 
-import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
 
-from pacsbridge import __version__, config, logs
+from pacsbridge import __version__, config, datadir, logs
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.bridge.sources import Source, Sources
@@ -44,7 +41,6 @@ from pacsbridge.store.store import Store
 log = structlog.get_logger("pacsbridge.runtime")
 
 _HTTP_THREADS = 8
-_ID_KEY = "id.key"
 
 
 def now() -> int:
@@ -54,7 +50,7 @@ def now() -> int:
 
 def open_store(settings: Config, *, migrate: bool = True) -> Store:
     """The store of a configuration, brought up to date. Raises Misconfigured, Unavailable."""
-    _make_data_dir(settings.data_dir)
+    datadir.make(settings.data_dir)
     password = None
     if settings.store.password_file is not None:
         password = config.secret(settings.store.password_file, "store.password_file").decode()
@@ -67,8 +63,15 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
         max_wait_seconds=settings.fhir.max_wait_seconds,
         keep_first=settings.store.on_conflict == "keep-first",
     )
-    if migrate:
-        store.migrate()
+    try:
+        if migrate:
+            store.migrate()
+    except Unavailable as exc:
+        store.close()
+        raise Unavailable(f"store.url: {store.label}: {exc}") from exc
+    except Misconfigured:
+        store.close()
+        raise
     return store
 
 
@@ -138,30 +141,22 @@ def publication(settings: Config, id_key: bytes) -> Publication:
 def id_key(settings: Config, store: Store) -> bytes:
     """The secret of keyed ids: the configured one, else the one made at the first start.
 
-    That one stands in the database, for all replicas, and in the data directory, so that it outlives the loss
-    of either.
+    Raises Misconfigured when database and data directory don't belong together.
     """
-    if settings.fhir.id_key_file is not None:
-        return config.secret(settings.fhir.id_key_file, "fhir.id_key_file")
-    kept = settings.data_dir / _ID_KEY
-    text = store.setting("id_key", lambda: kept.read_text() if kept.exists() else secrets.token_hex(32))
-    if not kept.exists():
-        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(text)
-    return text.encode()
+    own = datadir.id_key(settings.data_dir, store)
+    return own.encode() if settings.fhir.id_key_file is None else configured_id_key(settings)
 
 
 def configured_id_key(settings: Config) -> bytes:
     """The secret of keyed ids where there is no store: the configured one, else none."""
     if settings.fhir.id_key_file is not None:
         return config.secret(settings.fhir.id_key_file, "fhir.id_key_file")
-    kept = settings.data_dir / _ID_KEY
-    return kept.read_bytes() if kept.exists() else b"pacsbridge"
+    return (datadir.read_id_key(settings.data_dir) or "pacsbridge").encode()
 
 
 def reindex(settings: Config) -> int:
     """Rebuild the facts from the packs and publish them; returns how many instances there are."""
-    with offline(settings) as (store, intake, publisher):
+    with offline(settings, alone=True) as (store, intake, publisher):
         intake.indexer.drain()
         store.forget_facts()
         count = intake.recover({})
@@ -175,7 +170,7 @@ def reindex(settings: Config) -> int:
 
 def free_bytes(settings: Config) -> int:
     """What is free on the disk of the data directory."""
-    _make_data_dir(settings.data_dir)
+    datadir.make(settings.data_dir)
     return shutil.disk_usage(settings.data_dir).free
 
 
@@ -209,14 +204,15 @@ class Runtime:
 
     def _start(self, parts: ExitStack) -> None:
         settings = self.settings
+        parts.enter_context(datadir.held(settings.data_dir))
         self.store = open_store(settings)
         parts.callback(self.store.close)
-        self.intake = open_intake(settings, self.store)
         self.publisher = Publisher(self.store, publication(settings, id_key(settings, self.store)), now)
+        self.intake = open_intake(settings, self.store)
         self.publisher.start()
         parts.callback(self.publisher.stop)
         parts.callback(self.intake.stop)
-        self.intake.start()
+        self.intake.start(look=True)
         self.http = self._http(parts)
         self.http.start()
         parts.callback(self.http.stop)
@@ -311,23 +307,20 @@ def dimse_settings(settings: Config) -> DimseSettings:
 
 
 @contextmanager
-def offline(settings: Config) -> Iterator[tuple[Store, Intake, Publisher]]:
-    """Store, intake and publisher without listeners, for commands; what was taken is published at the end."""
+def offline(settings: Config, *, alone: bool = False) -> Iterator[tuple[Store, Intake, Publisher]]:
+    """Store, intake and publisher without listeners, for commands.
+
+    `alone`: no other process may use the data directory meanwhile; Unavailable when one does.
+    """
     with ExitStack() as parts:
+        parts.enter_context(datadir.held(settings.data_dir, alone=alone))
         store = open_store(settings)
         parts.callback(store.close)
-        intake = open_intake(settings, store)
         publisher = Publisher(store, publication(settings, id_key(settings, store)), now)
-        intake.start()
+        intake = open_intake(settings, store)
         parts.callback(intake.stop)
+        intake.start()
         yield store, intake, publisher
-
-
-def _make_data_dir(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise Misconfigured(f"data_dir: cannot make {folder} ({exc.strerror})") from exc
 
 
 def configure_logs(settings: Config) -> None:

@@ -86,17 +86,19 @@ class Intake:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="recovery", daemon=True)
 
-    def start(self) -> None:
+    def start(self, *, look: bool = False) -> None:
         """Index what a crash left behind in the packs, then whatever comes.
 
-        Returns when that is done: nobody should miss what was acknowledged before.
+        Returns when that is done: nobody should miss what was acknowledged before. `look`: take over what
+        other processes leave behind later, too.
         """
         self.indexer.start()
         count = self.recover()
         if count:
             indexed = self.indexer.drain(_RECOVERY_SECONDS)
             log.info("recovered", instances=count, outcome="indexed" if indexed else "still being indexed")
-        self._thread.start()
+        if look:
+            self._thread.start()
 
     def stop(self, timeout: float = 30) -> None:
         """Refuse what comes; index what waits."""
