@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pynetdicom  # noqa: F401 - adds newer transfer syntaxes to the dictionary
 from pydicom._uid_dict import UID_dictionary
 from pydicom.sr._snomed_dict import mapping
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import cast
 
+import pynetdicom  # noqa: F401 - adds newer transfer syntaxes to the dictionary
 import pytest
 from pydicom._uid_dict import UID_dictionary
 from pydicom.sr._cid_dict import cid_concepts
