@@ -1,4 +1,4 @@
-"""A full disk: 0xA700, the association lives, reading goes on, and all goes on once there is room (T-ENOSPC)."""
+"""A full disk: 0xA700, the association lives, reading goes on, and all goes on once there is room."""
 
 import os
 import socket
