@@ -1,4 +1,4 @@
-"""kill -9 while four senders push: what was answered 0x0000 is there, whole, once, searchable (T-KILL)."""
+"""kill -9 while four senders push: what was answered 0x0000 is there, whole, once, searchable."""
 
 import random
 import socket
