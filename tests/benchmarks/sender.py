@@ -44,7 +44,6 @@ class Template:
         if large:
             ds.Rows = ds.Columns = 512
             ds.PixelData = ds.PixelData * 16
-        ds.remove_private_tags()
         stream = DicomBytesIO()
         stream.is_little_endian, stream.is_implicit_VR = True, False
         write_dataset(stream, ds)

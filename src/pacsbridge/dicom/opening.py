@@ -25,6 +25,9 @@ from pacsbridge.errors import NotUnderstood
 DICOMDIR = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage: it lists files and is no instance (PS3.3 F)."""
 
+FIRST = 16 << 10
+"""Bytes of the first window: most headers are shorter, and reading pixels costs more than a second look."""
+
 BLOCK = 256 << 10
 """Bytes of a window that is not the whole data set."""
 
@@ -91,7 +94,7 @@ def _open(source: Source) -> Window:
         return Window(None, bytes(source), True)
     else:
         feed = MemoryFeed(source)
-    return Window(feed, *feed.window(0, BLOCK))
+    return Window(feed, *feed.window(0, FIRST))
 
 
 def _inflated(window: Window, start: int, limits: Limits) -> Window:
