@@ -50,6 +50,8 @@ def _tried(name: str, check: Callable[[], str]) -> Finding:
 
 
 def _store(settings: Config) -> str:
+    if settings.store.url == "sqlite" and not settings.data_dir.exists():
+        return "no data directory yet: the first start makes it"
     store = runtime.open_store(settings, migrate=False)
     try:
         store.ping()

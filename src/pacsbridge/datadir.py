@@ -6,9 +6,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacsbridge.errors import Misconfigured, Unavailable
-from pacsbridge.store.store import Store
+
+if TYPE_CHECKING:  # `translate` has no store and shall not wait for its libraries
+    from pacsbridge.store.store import Store
 
 ID_KEY = "id.key"
 """The file with the secret, as text."""
@@ -53,7 +56,7 @@ def _lock(fd: int, folder: Path, *, alone: bool) -> None:
         raise Unavailable(f"data_dir: {folder} {_BUSY[alone]}") from exc
 
 
-def id_key(folder: Path, store: Store) -> str:
+def id_key(folder: Path, store: "Store") -> str:
     """The secret of keyed ids, made at the first start.
 
     It stands in the directory and in the database, so that it outlives the loss of either, and it tells

@@ -63,6 +63,7 @@ class HttpServer:
 
     def _application(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/", _welcome)
         app.router.add_get("/health/live", _live)
         app.router.add_get("/health/ready", self._ready)
         app.router.add_get("/metrics", _metrics)
@@ -77,6 +78,22 @@ class HttpServer:
         faults = {name: reason for name, reason in found.items() if reason is not None}
         body = {"status": "unready" if faults else "ready", "parts": {n: r or "ok" for n, r in found.items()}}
         return web.json_response(body, status=503 if faults else 200)
+
+
+_WELCOME = """pacsbridge
+
+/fhir/metadata      what the FHIR API can do
+/fhir/ImagingStudy  the studies
+/dicomweb           WADO-RS
+/health/ready       whether every part works
+/metrics            Prometheus text
+
+Web pages are not available in this version.
+"""
+
+
+async def _welcome(_request: web.Request) -> web.Response:
+    return web.Response(text=_WELCOME)
 
 
 async def _live(_request: web.Request) -> web.Response:

@@ -10,18 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from zoneinfo import ZoneInfo
 
 import structlog
 
-from pacsbridge import __version__, config, datadir, logs
+from pacsbridge import __version__, config, datadir, wiring
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.publish import Publisher
-from pacsbridge.bridge.sources import Source, Sources
 from pacsbridge.config import Config
-from pacsbridge.config.checks import endpoint_specs
-from pacsbridge.config.schema import Peer
-from pacsbridge.dicom.limits import Limits as HeaderLimits
 from pacsbridge.dicomweb.app import dicomweb_app
 from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.dimse.receive import Caller, Stored
@@ -33,8 +28,6 @@ from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import HttpServer
-from pacsbridge.kernel.identity import Context, source_uri
-from pacsbridge.kernel.publication import EndpointSpec, Publication
 from pacsbridge.kernel.search_parameters import index_rows
 from pacsbridge.store.store import Store
 
@@ -77,64 +70,14 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
 
 def open_intake(settings: Config, store: Store) -> Intake:
     """The way in of a configuration; not started."""
-    limits = settings.limits
     return Intake(
         store,
         settings.data_dir,
-        sources(settings).of_uri,
+        wiring.sources(settings).of_uri,
         now,
-        limits=HeaderLimits(
-            window=limits.header_bytes,
-            elements=limits.header_elements,
-            items=limits.items,
-            nesting=limits.nesting,
-            inflated=limits.inflated_bytes,
-        ),
+        limits=wiring.header_limits(settings),
         pack_bytes=settings.blobs.pack_bytes,
         min_free_bytes=settings.blobs.min_free_bytes,
-    )
-
-
-def sources(settings: Config) -> Sources:
-    """The configured peers as sources; whoever is not listed has the defaults."""
-    known = (
-        Source(source_uri(peer.ae_title), peer.ae_title, peer.charset or settings.mapping.charset, context)
-        for peer in settings.peers
-        for context in (_context(settings, peer),)
-    )
-    return Sources(Source("", "", settings.mapping.charset, _context(settings, None)), known)
-
-
-def _context(settings: Config, peer: Peer | None) -> Context:
-    systems, choices = settings.systems, settings.mapping
-    zone = (peer.timezone if peer else None) or choices.timezone
-    return Context(
-        zone=ZoneInfo(zone) if zone else None,
-        patient_systems=systems.patient,
-        accession_systems=systems.accession,
-        encounter_systems=systems.encounter,
-        specimen_systems=systems.specimen,
-        coding_systems=systems.coding,
-        patient_system=(peer.patient_system if peer else None) or systems.patient_default,
-        accession_system=(peer.accession_system if peer else None) or systems.accession_default,
-        study_id_system=(peer.study_id_system if peer else None) or systems.study_id,
-        r4_laterality=choices.r4_laterality,
-        study_comments=choices.study_comments,
-        device_performer=choices.device_performer,
-    )
-
-
-def publication(settings: Config, id_key: bytes) -> Publication:
-    """How resources are published under a configuration."""
-    own = EndpointSpec(settings.dicomweb.base_url, name="pacsbridge")
-    return Publication(
-        base_url=settings.fhir.base_url,
-        id_key=id_key,
-        id_form="hash" if settings.fhir.id_form == "hash" else "uid",
-        default_endpoints=(own, *endpoint_specs(settings)),
-        patient_authority=settings.fhir.patient_authority,
-        procedure_reference=settings.fhir.procedure_reference,
-        reason_reference=settings.fhir.reason_reference,
     )
 
 
@@ -144,14 +87,12 @@ def id_key(settings: Config, store: Store) -> bytes:
     Raises Misconfigured when database and data directory don't belong together.
     """
     own = datadir.id_key(settings.data_dir, store)
-    return own.encode() if settings.fhir.id_key_file is None else configured_id_key(settings)
+    return own.encode() if settings.fhir.id_key_file is None else wiring.configured_id_key(settings)
 
 
-def configured_id_key(settings: Config) -> bytes:
-    """The secret of keyed ids where there is no store: the configured one, else none."""
-    if settings.fhir.id_key_file is not None:
-        return config.secret(settings.fhir.id_key_file, "fhir.id_key_file")
-    return (datadir.read_id_key(settings.data_dir) or "pacsbridge").encode()
+def open_publisher(settings: Config, store: Store) -> Publisher:
+    """The publisher of a configuration; not started."""
+    return Publisher(store, wiring.publication(settings, id_key(settings, store)), now)
 
 
 def reindex(settings: Config) -> int:
@@ -169,9 +110,10 @@ def reindex(settings: Config) -> int:
 
 
 def free_bytes(settings: Config) -> int:
-    """What is free on the disk of the data directory."""
-    datadir.make(settings.data_dir)
-    return shutil.disk_usage(settings.data_dir).free
+    """What is free on the disk of the data directory, which need not be there yet."""
+    folder = settings.data_dir.absolute()
+    present = next(one for one in (folder, *folder.parents) if one.exists())
+    return shutil.disk_usage(present).free
 
 
 def full(free: int, least: int) -> Unavailable:
@@ -184,7 +126,7 @@ class Runtime:
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings
-        self._sources = sources(settings)
+        self._sources = wiring.sources(settings)
         self._parts = ExitStack()
         self._listening = False
 
@@ -207,7 +149,9 @@ class Runtime:
         parts.enter_context(datadir.held(settings.data_dir))
         self.store = open_store(settings)
         parts.callback(self.store.close)
-        self.publisher = Publisher(self.store, publication(settings, id_key(settings, self.store)), now)
+        self.publisher = Publisher(
+            self.store, wiring.publication(settings, id_key(settings, self.store)), now
+        )
         self.intake = open_intake(settings, self.store)
         self.publisher.start()
         parts.callback(self.publisher.stop)
@@ -316,13 +260,8 @@ def offline(settings: Config, *, alone: bool = False) -> Iterator[tuple[Store, I
         parts.enter_context(datadir.held(settings.data_dir, alone=alone))
         store = open_store(settings)
         parts.callback(store.close)
-        publisher = Publisher(store, publication(settings, id_key(settings, store)), now)
+        publisher = open_publisher(settings, store)
         intake = open_intake(settings, store)
         parts.callback(intake.stop)
         intake.start()
         yield store, intake, publisher
-
-
-def configure_logs(settings: Config) -> None:
-    """Logs as the configuration wants them."""
-    logs.configure(settings.log.level, "json" if settings.log.format == "json" else "console")

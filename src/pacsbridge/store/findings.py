@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, literal, or_, select, update
 
 from pacsbridge.kernel.values import clean
 from pacsbridge.store import schema
@@ -62,39 +62,61 @@ def dead_letters(connection: Connection, limit: int) -> Sequence[DeadLetter]:
 
 
 def why(connection: Connection, key: str) -> Mapping[str, Sequence[Mapping[str, object]]]:
-    """Every record that names a study, series or instance UID, by the kind of record."""
-    s, e, i = schema.study.c, schema.series.c, schema.instance.c
-    joined = schema.study.join(schema.instance, i.study == s.pk).join(schema.series, e.pk == i.series)
-    named = or_(s.uid == key, e.uid == key, i.uid == key)
-    instances = (
-        select(s.uid.label("study"), e.uid.label("series"), i.uid, i.sop_class, i.transfer_syntax,
-               i.location, i.size, i.source, i.received)
-        .select_from(joined).where(named).order_by(i.pk).limit(100)
-    )  # fmt: skip
-    study = (
-        select(s.uid, s.revision, s.published, s.changed, s.due, s.sources)
-        .where(or_(s.uid == key, s.pk.in_(select(i.study).where(i.uid == key)),
-                   s.pk.in_(select(e.study).where(e.uid == key))))
-    )  # fmt: skip
+    """Every record about a UID, an accession or a patient ID, by the kind of record."""
+    c, e, i = schema.study.c, schema.series.c, schema.instance.c
+    studies = _studies(connection, key)
+    uids = [key, *connection.execute(select(c.uid).where(c.pk.in_(studies))).scalars()]
+    joined = schema.study.join(schema.instance, i.study == c.pk).join(schema.series, e.pk == i.series)
+    held = or_(e.uid == key, i.uid == key, and_(c.pk.in_(studies), literal(not _is_below(connection, key))))
+    shown = (c.uid.label("study"), e.uid.label("series"), i.uid, i.sop_class, i.transfer_syntax, i.location)
+    instances = select(*shown, i.size, i.source, i.received).select_from(joined).where(held)
     return {
-        "studies": _rows(connection, study),
-        "instances": _rows(connection, instances),
-        "issues": _matching(connection, schema.issue, key),
-        "conflicts": _matching(connection, schema.conflict, key),
-        "dead_letters": _rows(connection, _dead(key)),
+        "studies": _rows(
+            connection,
+            select(c.uid, c.revision, c.published, c.changed, c.due, c.sources).where(c.pk.in_(studies)),
+        ),
+        "instances": _rows(connection, instances.order_by(i.pk).limit(_MOST)),
+        "issues": _matching(connection, schema.issue, uids),
+        "conflicts": _matching(connection, schema.conflict, uids),
+        "dead_letters": _rows(connection, _dead(uids)),
     }
 
 
-def _matching(connection: Connection, table: Table, key: str) -> Sequence[Mapping[str, object]]:
-    named: ColumnElement[bool] = or_(table.c.study_uid == key, table.c.instance_uid == key)
-    return _rows(connection, select(table).where(named).limit(100))
+def _is_below(connection: Connection, key: str) -> bool:
+    """Whether the key names a series or an instance: then not all of the study is asked for."""
+    e, i = schema.series.c, schema.instance.c
+    found = select(literal(1)).where(or_(exists().where(e.uid == key), exists().where(i.uid == key)))
+    return connection.execute(found).first() is not None
 
 
-def _dead(key: str) -> Any:
-    c = schema.dead_letter.c
-    return select(c.kind, c.key, c.reason, c.source, c.location, c.attempts, c.first, c.last).where(
-        c.key == key
+def _studies(connection: Connection, key: str) -> Sequence[int]:
+    """Row numbers of the studies that a UID belongs to, or that are published under an identifier."""
+    c, e, i, r, t = (table.c for table in (schema.study, schema.series, schema.instance, *_FOUND))
+    identified = select(r.study).join_from(schema.resource, schema.token, r.pk == t.resource)
+    queries = (
+        select(c.pk).where(c.uid == key),
+        select(e.study).where(e.uid == key),
+        select(i.study).where(i.uid == key),
+        identified.where(t.param.in_(_IDENTIFIERS), t.value == key, r.study.is_not(None)),
     )
+    found = {pk for query in queries for pk in connection.execute(query.limit(_MOST)).scalars()}
+    return sorted(found)
+
+
+_FOUND = (schema.resource, schema.token)
+_IDENTIFIERS = ("ImagingStudy.identifier", "ImagingStudy.subject:identifier")
+_MOST = 100
+
+
+def _matching(connection: Connection, table: Table, keys: Sequence[str]) -> Sequence[Mapping[str, object]]:
+    named: ColumnElement[bool] = or_(table.c.study_uid.in_(keys), table.c.instance_uid.in_(keys))
+    return _rows(connection, select(table).where(named).limit(_MOST))
+
+
+def _dead(keys: Sequence[str]) -> Any:
+    c = schema.dead_letter.c
+    shown = (c.kind, c.key, c.reason, c.source, c.location, c.attempts, c.first, c.last)
+    return select(*shown).where(c.key.in_(keys))
 
 
 def _rows(connection: Connection, query: Any) -> Sequence[Mapping[str, object]]:

@@ -1,0 +1,5 @@
+"""The commands, by what they need: each module is loaded when one of its commands is called.
+
+serving      serve, demo          translating  translate
+storing      import, migrate, reindex          asking  check, why, dead-letters, sync
+"""

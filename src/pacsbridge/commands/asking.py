@@ -1,0 +1,151 @@
+"""`check`, `why`, `dead-letters` and `sync`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pacsbridge import runtime
+from pacsbridge.checking import Finding, check_all
+from pacsbridge.commands.answering import (
+    FAILED,
+    answering,
+    config_option,
+    fail,
+    json_option,
+    json_text,
+    settings_of,
+)
+from pacsbridge.config import load
+from pacsbridge.config.effective import effective
+from pacsbridge.errors import Misconfigured
+
+
+@click.command()
+@config_option
+@json_option
+def check(file: Path | None, as_json: bool) -> None:
+    """Print the settings in force, and try everything that they name."""
+    with answering():
+        settings = settings_of(file)
+        findings = check_all(settings)
+        shown = effective(settings)
+        if as_json:
+            click.echo(json_text({"settings": shown, "checks": [finding.as_dict() for finding in findings]}))
+        else:
+            _print_check(shown, findings)
+    sys.exit(0 if all(finding.ok for finding in findings) else FAILED)
+
+
+def _print_check(shown: dict[str, Any], findings: Sequence[Finding]) -> None:
+    for key, value in shown.items():
+        click.echo(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}")
+    click.echo()
+    for finding in findings:
+        click.echo(f"{'ok    ' if finding.ok else 'FAILED'} {finding.name}: {finding.text}")
+
+
+@click.command()
+@click.argument("key")
+@config_option
+@json_option
+def why(key: str, file: Path | None, as_json: bool) -> None:
+    """What is known of a UID, accession or patient ID: where it came from, what failed, what is queued."""
+    with answering():
+        store = runtime.open_store(settings_of(file))
+        try:
+            found = store.why(key)
+        finally:
+            store.close()
+    if as_json:
+        click.echo(json_text(found))
+    else:
+        _print_findings(found)
+    if not any(found.values()):
+        fail("nothing is known under that key")
+
+
+def _print_findings(found: Any) -> None:
+    for kind, rows in found.items():
+        for row in rows:
+            values = ", ".join(f"{name}: {value}" for name, value in row.items() if value is not None)
+            click.echo(f"{kind}: {values}")
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option("--full", is_flag=True)
+@click.option("--since")
+@config_option
+def sync(source: str | None, full: bool, since: str | None, file: Path | None) -> None:
+    """One round of the QIDO-RS client."""
+    del source, full, since
+    with answering():
+        load(file)
+        raise Misconfigured("sync: asking archives by QIDO-RS is not available in this version")
+
+
+@click.group(name="dead-letters")
+def dead_letters() -> None:
+    """What could not be taken or sent on."""
+
+
+@dead_letters.command(name="list")
+@config_option
+@json_option
+def list_(file: Path | None, as_json: bool) -> None:
+    """The latest first."""
+    with answering():
+        letters = _letters(file)
+    _print_letters(letters, as_json)
+
+
+@dead_letters.command()
+@click.argument("key")
+@config_option
+@json_option
+def show(key: str, file: Path | None, as_json: bool) -> None:
+    """Those under one key: a SOP Instance UID, as a rule."""
+    with answering():
+        letters = [letter for letter in _letters(file) if letter["key"] == key]
+    _print_letters(letters, as_json)
+    if not letters:
+        fail("no dead letter under that key")
+
+
+@dead_letters.command()
+@click.argument("key")
+def retry(key: str) -> None:
+    """Try one again."""
+    _not_yet("dead-letters retry", key)
+
+
+@dead_letters.command()
+@click.argument("key")
+def discard(key: str) -> None:
+    """Give one up."""
+    _not_yet("dead-letters discard", key)
+
+
+def _not_yet(command: str, _key: str) -> None:
+    with answering():
+        raise Misconfigured(f"{command}: is not available in this version")
+
+
+def _letters(file: Path | None) -> list[dict[str, object]]:
+    store = runtime.open_store(settings_of(file))
+    try:
+        return [letter.as_dict() for letter in store.dead_letters()]
+    finally:
+        store.close()
+
+
+def _print_letters(letters: Sequence[dict[str, object]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json_text(letters))
+        return
+    for letter in letters:
+        click.echo("  ".join(f"{value}" for value in letter.values() if value is not None))

@@ -1,0 +1,45 @@
+"""`serve` and `demo`."""
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from pacsbridge import demo
+from pacsbridge.commands.answering import answering, config_option, configure_logs, settings_of
+from pacsbridge.runtime import Runtime
+
+
+@click.command()
+@config_option
+def serve(file: Path | None) -> None:
+    """Run everything until SIGTERM or SIGINT."""
+    with answering():
+        settings = settings_of(file)
+        _until_signal(Runtime(settings))
+
+
+def _until_signal(running: Runtime, then: Callable[[], None] = lambda: None) -> None:
+    """Start, call `then`, wait for SIGTERM or SIGINT, stop."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    running.start()
+    try:
+        then()
+        stop.wait()
+    finally:
+        running.stop()
+
+
+@click.command(name="demo")
+@click.option("--dimse-port", type=click.IntRange(0, 65535), default=11112, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The HTTP port.")
+def demo_(dimse_port: int, port: int) -> None:
+    """Serve sample studies from a temporary folder, and print what to try."""
+    with answering(), demo.settings(dimse_port, port) as settings:
+        configure_logs(settings)
+        running = Runtime(settings)
+        _until_signal(running, lambda: click.echo(demo.fill(running)))
