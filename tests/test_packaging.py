@@ -17,7 +17,7 @@ from pacsbridge.config import Config
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
 PROFILES = {None: {"pacsbridge"}, "postgres": {"pacsbridge-postgres", "postgres"}, "orthanc": {"orthanc"}}
-NOT_IMPORTED = {"tzdata", "psycopg"}
+NOT_IMPORTED = {"tzdata"}
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pacsbridge.errors import Misconfigured, NotUnderstood, Unavailable
 
 BUSY_MILLISECONDS = 10_000
 """How long a writer waits for another process's transaction."""
-
-_WRITER_LOCK = 0x70616373
-"""The key of PostgreSQL's advisory lock that makes one writer of many processes."""
-
-_STATEMENT_MILLISECONDS = 5_000
 
 _POOL_SECONDS = 5
 """How long a reader waits for a free connection."""
@@ -78,7 +73,8 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """The only write transaction of all threads and processes; committed at the end.
 
-        `durable=False` leaves the sync to a later commit: for what the packs can restore after a power cut.
+        `durable=False` leaves the sync of an embedded database to a later commit: for what the packs can
+        restore after a power cut. A server has power cuts of its own, that this process would not notice.
         """
         with self._lock, _translated(), self.engine.connect() as plain:
             connection = plain.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
@@ -138,43 +134,14 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-_SESSION = (
-    f"-c statement_timeout={_STATEMENT_MILLISECONDS} -c default_transaction_isolation=repeatable\\ read"
-)
-"""A reader sees one moment, however many queries it asks."""
-
-_WRITER = {
-    durable: "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 60000; "
-    + ("" if durable else "SET LOCAL synchronous_commit = off; ")
-    + f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"
-    for durable in (True, False)
-}
-"""A writer sees what was committed while it waited for its turn."""
-
-
 def _postgresql(url: URL) -> Engine:
     try:
-        engine = create_engine(
-            url,
-            hide_parameters=True,
-            pool_size=8,
-            pool_pre_ping=True,
-            pool_timeout=_POOL_SECONDS,
-            connect_args={"connect_timeout": 5, "options": _SESSION},
-        )
-    except (ImportError, NoSuchModuleError) as exc:
+        from pacsbridge.store import postgresql  # noqa: PLC0415 - its driver is an extra
+    except ImportError as exc:
         raise Misconfigured(
             "store.url: PostgreSQL needs the extra: pip install 'pacsbridge[postgres]'"
         ) from exc
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if not options.get("pacsbridge_write"):
-            return
-        connection.exec_driver_sql(_WRITER[options["pacsbridge_durable"]])
-
-    return engine
+    return postgresql.engine(url)
 
 
 @contextmanager

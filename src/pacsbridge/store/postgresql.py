@@ -1,0 +1,98 @@
+"""PostgreSQL: sessions that see one moment, one writer of many processes, connections that give up.
+
+A server that is frozen, or behind a dead network, answers nothing at all; the driver would wait for ever.
+"""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+_CONNECT_SECONDS = 3
+_POOL_SECONDS = 5
+_READER_SECONDS = 5
+_WRITER_SECONDS = 60
+"""How long a statement may take; a writer also waits for its turn."""
+
+_GRACE_SECONDS = 2
+"""How much longer its answer may take before the server counts as frozen."""
+
+_WRITER_LOCK = 0x70616373
+"""The key of the advisory lock that makes one writer of many processes."""
+
+_SESSION = f"-c statement_timeout={_READER_SECONDS * 1000} -c default_transaction_isolation=repeatable\\ read"
+"""A reader sees one moment, however many queries it asks."""
+
+_WRITER = (
+    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; "
+    f"SET LOCAL statement_timeout = {_WRITER_SECONDS * 1000}; "
+    f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})"
+)
+"""A writer sees what was committed while it waited for its turn; its commit outlives the server's crash."""
+
+
+class Impatient(psycopg.Connection[Any]):
+    """`patience` is how many seconds the next answers may take; beyond it the connection is closed."""
+
+    patience: float = 3
+    """Where nothing else is said: for a ping, a rollback, a look at one row."""
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        """As in the base class, with a limit. Raises OperationalError."""
+        try:
+            return super().wait(_limited(gen, self.patience), *arguments, **options)
+        except _NoAnswer:
+            self.pgconn.finish()
+            raise
+
+
+class _NoAnswer(psycopg.OperationalError):
+    """The server counts as frozen."""
+
+
+def _limited(exchange: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+    """The driver's exchange with the server: it is told now and then that nothing is ready, and then ended."""
+    end = time.monotonic() + seconds
+    try:
+        wanted = next(exchange)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > end:
+                raise _NoAnswer("no answer in time")
+            wanted = exchange.send(ready)
+    except StopIteration as done:
+        return done.value
+
+
+def engine(url: URL) -> Engine:
+    """An engine of such connections."""
+    made = create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=8,
+        pool_pre_ping=True,
+        pool_timeout=_POOL_SECONDS,
+        connect_args={"connect_timeout": _CONNECT_SECONDS, "options": _SESSION},
+    )
+
+    @event.listens_for(made, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        return Impatient.connect(*arguments, **options)
+
+    @event.listens_for(made, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = bool(connection.get_execution_options().get("pacsbridge_write"))
+        impatient: Any = connection.connection.driver_connection
+        impatient.patience = (_WRITER_SECONDS if writes else _READER_SECONDS) + _GRACE_SECONDS
+        if writes:
+            connection.exec_driver_sql(_WRITER)
+
+    @event.listens_for(made, "checkin")
+    def _rest(impatient: Any, _record: Any) -> None:
+        if impatient is not None:
+            impatient.patience = Impatient.patience
+
+    return made
