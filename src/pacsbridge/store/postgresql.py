@@ -54,7 +54,7 @@ class _NoAnswer(psycopg.OperationalError):
 
 
 def _limited(exchange: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
-    """The driver's exchange with the server: it is told now and then that nothing is ready, and then ended."""
+    """The driver's exchange with the server; at each look that finds nothing ready, it may be given up."""
     end = time.monotonic() + seconds
     try:
         wanted = next(exchange)
