@@ -56,16 +56,28 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
         max_wait_seconds=settings.fhir.max_wait_seconds,
         keep_first=settings.store.on_conflict == "keep-first",
     )
+    if migrate:
+        _migrated(store)
+    return store
+
+
+def migrate(settings: Config) -> int:
+    """Bring the schema up to date; returns how many migrations ran. Raises Misconfigured, Unavailable."""
+    store = open_store(settings, migrate=False)
+    done = _migrated(store)
+    store.close()
+    return done
+
+
+def _migrated(store: Store) -> int:
     try:
-        if migrate:
-            store.migrate()
+        return store.migrate()
     except Unavailable as exc:
         store.close()
         raise Unavailable(f"store.url: {store.label}: {exc}") from exc
     except Misconfigured:
         store.close()
         raise
-    return store
 
 
 def open_intake(settings: Config, store: Store) -> Intake:

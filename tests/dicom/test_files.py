@@ -49,10 +49,15 @@ def test_links_stay_inside(tmp_path: Path) -> None:
 
 
 def test_missing_paths_are_handed_out(tmp_path: Path) -> None:
-    """What does not exist is for the caller to report; what is named outright is not judged by its name."""
-    (tmp_path / "DICOMDIR").write_bytes(b"")
+    """What does not exist is for the caller to report."""
     named = [tmp_path / "missing", tmp_path / "DICOMDIR"]
     assert list(find_files(named)) == named
+
+
+def test_dicomdir_stands_for_its_folder(tmp_path: Path) -> None:
+    """Whoever names the DICOMDIR of a medium means what is on it."""
+    _tree(tmp_path)
+    assert _names(tmp_path, tmp_path / "DICOMDIR") == _names(tmp_path)
 
 
 def test_deep_trees(tmp_path: Path) -> None:

@@ -77,11 +77,7 @@ def _report_import(taken: int, skipped: Sequence[Outcome], as_json: bool) -> Non
 def migrate(file: Path | None) -> None:
     """Bring the database's schema up to date."""
     with answering():
-        store = runtime.open_store(settings_of(file), migrate=False)
-        try:
-            done = store.migrate()
-        finally:
-            store.close()
+        done = runtime.migrate(settings_of(file))
         click.echo(f"{done} migrations run" if done else "the schema is up to date")
 
 

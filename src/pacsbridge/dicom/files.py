@@ -10,16 +10,22 @@ _SKIPPED = frozenset({"DICOMDIR"})
 def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     """The files named, and those below the folders named, by name; each once.
 
-    DICOMDIR is left out: it lists files that are walked anyway. What is named outright is handed out even if
+    DICOMDIR is left out: it lists files that are walked anyway; named outright, it stands for its folder.
+    What else is named outright is handed out even if
     it does not exist, so that the caller can say so. Links to folders below a folder are not followed, and
     links to files only if they stay inside it; sockets, devices and pipes are passed over. A folder that
     cannot be read raises OSError.
     """
     seen: set[tuple[int, int]] = set()
-    for path in map(Path, paths):
+    for path in map(_named, paths):
         for file in _walk(path, path.resolve()) if path.is_dir() else (path,):
             if _first_time(file, seen):
                 yield file
+
+
+def _named(path: str | os.PathLike[str]) -> Path:
+    named = Path(path)
+    return named.parent if named.name.upper() in _SKIPPED and named.is_file() else named
 
 
 def _walk(folder: Path, root: Path) -> Iterator[Path]:

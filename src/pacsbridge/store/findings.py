@@ -125,7 +125,7 @@ def _rows(connection: Connection, query: Any) -> Sequence[Mapping[str, object]]:
 
 def _plain(row: Row[Any]) -> Mapping[str, object]:
     return {
-        name: moment(value).isoformat() if name in _AT and value is not None else value
+        str(name): moment(value).isoformat() if name in _AT and value is not None else value
         for name, value in row._mapping.items()
         if name != "pk"
     }
