@@ -4,7 +4,7 @@ Each receiver is started anew for each scenario, fed by the same sender (see sen
 "default sender"), and ended. pacsbridge's row is what a user gets: durable, indexed, published. The table
 gives seconds and, for each peer, its seconds over pacsbridge's (above 1: pacsbridge is quicker).
 
-    --only SCENARIO[,…]   one,four,large,studies,nagle        --scale 0.1   fewer instances
+    --only SCENARIO[,…]   one,four,large,memory,studies,nagle        --scale 0.1   fewer instances
     --peers PEER[,…]      pacsbridge,answers,syncs,storescp,orthanc
 """
 
@@ -44,9 +44,18 @@ SCENARIOS: Mapping[str, Scenario] = {
     "one": Scenario("one association, 5,000 × 39 KB", 1, 5000),
     "four": Scenario("four associations, 5,000 × 39 KB", 4, 1250),
     "large": Scenario("one association, 800 × 525 KB", 1, 800, ("--large",)),
+    "memory": Scenario("four associations, 200 × 525 KB each", 4, 200, ("--large",)),
     "studies": Scenario("20,000 new studies of one instance", 1, 20000, ("--studies",)),
     "nagle": Scenario("default storescu, 500 × 39 KB", 1, 500, nagle=True),
 }
+
+
+@dataclass(frozen=True)
+class Fed:
+    """Seconds until the last response, and those of the last tenth over those of the first."""
+
+    seconds: float
+    slowdown: float
 
 
 def _port() -> int:
@@ -124,8 +133,8 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("the receiver does not listen")
 
 
-def _feed(port: int, scenario: Scenario, count: int) -> float:
-    """Seconds until the last response, over all associations."""
+def _feed(port: int, scenario: Scenario, count: int) -> "Fed":
+    """All associations at once."""
     command = [sys.executable, str(HERE / "sender.py"), str(port), "ANY", str(count), *scenario.arguments]
     senders = [
         subprocess.Popen([*command, "--offset", str(1 + n * count)], stdout=subprocess.PIPE)
@@ -135,10 +144,10 @@ def _feed(port: int, scenario: Scenario, count: int) -> float:
     wrong = [result["statuses"] for result in results if set(result["statuses"]) != {"0x0000"}]
     if wrong:
         raise RuntimeError(f"statuses {wrong}")
-    return max(float(result["seconds"]) for result in results)
+    return Fed(max(float(r["seconds"]) for r in results), max(float(r["slowdown"]) for r in results))
 
 
-def _feed_nagle(port: int, folder: Path, count: int) -> float:
+def _feed_nagle(port: int, folder: Path, count: int) -> Fed:
     """Seconds that a default storescu takes for `count` files, its start included."""
     sys.path.insert(0, str(HERE))
     from sender import CT, Template, uid
@@ -151,7 +160,7 @@ def _feed_nagle(port: int, folder: Path, count: int) -> float:
         (folder / f"{number}.dcm").write_bytes(head + template.encoded(number, 1))
     started = time.perf_counter()
     subprocess.run([str(STORESCU), "+sd", "-aec", "ANY", "127.0.0.1", str(port), str(folder)], check=True)
-    return time.perf_counter() - started
+    return Fed(time.perf_counter() - started, 1.0)
 
 
 def _peak_mb(pid: int) -> float:
@@ -159,8 +168,8 @@ def _peak_mb(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
-def measure(peer: str, scenario: Scenario, scale: float) -> tuple[float, float]:
-    """Seconds and peak megabytes of one peer in one scenario."""
+def measure(peer: str, scenario: Scenario, scale: float) -> tuple[Fed, float]:
+    """Times and peak megabytes of one peer in one scenario."""
     count = max(1, int(scenario.instances * scale))
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)
@@ -189,10 +198,14 @@ def main() -> None:
             if not present:
                 print(f"  {title:36} not installed")
                 continue
-            seconds, peak = measure(peer, scenario, asked.scale)
-            ours = seconds if peer == "pacsbridge" else ours
-            ratio = f"{seconds / ours:6.2f} ×" if ours else ""
-            print(f"  {title:36} {seconds:8.2f} s {ratio}   peak {peak:5.0f} MB", flush=True)
+            fed, peak = measure(peer, scenario, asked.scale)
+            ours = fed.seconds if peer == "pacsbridge" else ours
+            ratio = f"{fed.seconds / ours:6.2f} ×" if ours else ""
+            print(
+                f"  {title:36} {fed.seconds:8.2f} s {ratio}   last tenth {fed.slowdown:4.2f} × the first"
+                f"   peak {peak:5.0f} MB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

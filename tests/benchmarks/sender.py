@@ -131,15 +131,20 @@ def send(port: int, ae: str, count: int, *, large: bool, studies: bool, offset: 
         kind, _ = pdu(sock)
         if kind != 2:
             raise ConnectionError(f"association answered by PDU type {kind}")
-        started = time.perf_counter()
+        times = [time.perf_counter()]
         for number in range(offset, offset + count):
             data = template.encoded(number, number if studies else offset)
             sock.sendall(p_data(command(number % 65535, uid(1, number)), data))
             statuses[status(pdu(sock)[1])] += 1
-        seconds = time.perf_counter() - started
+            times.append(time.perf_counter())
         sock.sendall(struct.pack(">BBII", 5, 0, 4, 0))
         pdu(sock)
-    return {"statuses": {f"0x{status:04X}": n for status, n in statuses.items()}, "seconds": seconds}
+    tenth = max(1, count // 10)
+    return {
+        "statuses": {f"0x{status:04X}": n for status, n in statuses.items()},
+        "seconds": times[-1] - times[0],
+        "slowdown": (times[-1] - times[-1 - tenth]) / (times[tenth] - times[0]),
+    }
 
 
 def main() -> None:

@@ -91,6 +91,11 @@ class Bridge:
             url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), None)
         return found
 
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Another command of pacsbridge on the same configuration."""
+        command = [sys.executable, "-m", "pacsbridge", *arguments, "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
