@@ -17,7 +17,7 @@ SUCCESS = "0x0000"
 
 
 class Sent(NamedTuple):
-    """One entry of a report of dcmsend, but for the UID: it names that of the file meta, and sends another."""
+    """One entry of a report of dcmsend; the UID is that of the data set, not that of the file meta."""
 
     uid: str
     status: str
