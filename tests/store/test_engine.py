@@ -1,0 +1,123 @@
+"""Connections: what is a fault of the data and what of the database, waits that end, nothing left behind."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from pacsbridge.errors import NotUnderstood, PacsbridgeError, Unavailable
+from pacsbridge.store import engine
+from pacsbridge.store.records import DeadLetter
+from pacsbridge.store.store import Store
+
+NOW = 1_700_000_000_000_000
+
+
+def letter(key: str) -> DeadLetter:
+    """A dead letter."""
+    return DeadLetter("refused", key, "reason", "urn:x")
+
+
+def idle(store: Store) -> bool:
+    """Whether every connection is back in the pool."""
+    pool: Any = store._database.engine.pool
+    return bool(pool.checkedout() == 0)
+
+
+@pytest.mark.parametrize("key", ["1.2\x003", "1.2\ud8003"])
+def test_point_read_after_a_fault(store: Store, key: str) -> None:
+    """A value that the driver refuses takes no connection with it."""
+    for _time in range(30):
+        try:
+            assert store.digest(key) is None
+        except PacsbridgeError:
+            continue
+    assert idle(store)
+    assert store.digest("1.2.3") is None
+
+
+def test_missing_table_is_no_fault_of_the_data(store: Store) -> None:
+    """A database that lacks its tables is away: instances have to wait, not to be given up."""
+    with store._database.engine.connect() as connection:
+        connection.exec_driver_sql("DROP TABLE dead_letter")
+        connection.commit()
+    with pytest.raises(Unavailable):
+        store.bury(letter("1.2.3"), NOW)
+    assert idle(store)
+
+
+def test_value_beyond_a_column(store: Store) -> None:
+    """A fault of the data; neither the message nor its cause quotes a value."""
+    statement = text("INSERT INTO setting (name, value) VALUES (:n, :v)")
+    with store._database.write() as connection:
+        connection.execute(statement, {"n": "Canary^Patient", "v": "1"})
+    with pytest.raises(NotUnderstood) as caught, store._database.write() as connection:
+        connection.execute(statement, {"n": "Canary^Patient", "v": "2"})
+    assert "Canary" not in str(caught.value)
+    assert "parameters" not in str(caught.value.__cause__) or "hide" in str(caught.value.__cause__)
+    assert idle(store)
+
+
+def test_writers_do_not_wait_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one writer hangs, the next gives up; afterwards writing goes on."""
+    monkeypatch.setattr(engine, "_TURN_SECONDS", 0.05)
+    inside, leave = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with store._database.write():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    assert inside.wait(10)
+    with pytest.raises(Unavailable, match="busy"):
+        store.bury(letter("1.2.3"), NOW)
+    leave.set()
+    thread.join(10)
+    store.bury(letter("1.2.3"), NOW)
+    assert len(store.dead_letters()) == 1
+
+
+def test_reader_sees_one_moment(store: Store) -> None:
+    """What is committed between two queries of one read is not seen by the second."""
+    count = text("SELECT count(*) FROM dead_letter")
+    with store._database.read() as connection:
+        assert connection.execute(count).scalar() == 0
+        store.bury(letter("1.2.3"), NOW)
+        assert connection.execute(count).scalar() == 0
+    assert len(store.dead_letters()) == 1
+
+
+def test_writer_sees_what_was_committed_while_it_waited(make_store: Callable[..., Store]) -> None:
+    """Two processes that write in turn: the second begins with what the first has done."""
+    first, second = make_store(), make_store()
+    seen: list[Any] = []
+    began = threading.Event()
+
+    def write() -> None:
+        began.set()
+        with second._database.write() as connection:
+            seen.append(connection.execute(text("SELECT count(*) FROM dead_letter")).scalar())
+
+    thread = threading.Thread(target=write)
+    with first._database.write() as connection:
+        thread.start()
+        began.wait(10)
+        connection.exec_driver_sql(
+            "INSERT INTO dead_letter (kind, key, reason, source, attempts, first, last)"
+            " VALUES ('a', 'b', 'c', 'd', 1, 1, 1)"
+        )
+        threading.Event().wait(0.2)
+    thread.join(10)
+    assert seen == [1]
+
+
+def test_long_texts_are_found_whole(store: Store) -> None:
+    """A key beyond what an index takes is bounded, and still tells one from another."""
+    for end in "ab":
+        store.bury(letter("9" * 5000 + end), NOW)
+        store.bury(letter("9" * 5000 + end), NOW)
+    assert sorted(found.attempts for found in store.dead_letters()) == [2, 2]
