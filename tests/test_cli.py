@@ -53,8 +53,10 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(tmp_path: Path, free_port: Callable[[], int]) -> Path:
     """A configuration with a data directory and ports of its own."""
     path = tmp_path / "pacsbridge.toml"
+    dimse = free_port()
+    fhir = next(port for port in iter(free_port, 0) if port != dimse)
     path.write_text(
-        f'data_dir = "{tmp_path}/data"\n[dimse]\nport = {free_port()}\n[fhir]\nport = {free_port()}\n'
+        f'data_dir = "{tmp_path}/data"\n[dimse]\nport = {dimse}\n[fhir]\nport = {fhir}\n'
         "quiet_seconds = 0.2\n[blobs]\nmin_free_bytes = 0\n"
     )
     return path

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-PERMUTATIONS = 220
+PERMUTATIONS = 200
 COUNT = 9
 
 
