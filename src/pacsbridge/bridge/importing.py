@@ -49,7 +49,7 @@ def import_file(path: Path, intake: Intake, source: Source, largest: int) -> Fac
         if size <= IN_MEMORY:
             return intake.adopt(Incoming(file.read(), syntax, source, head=_own_head(head)))
         facts = extract(header.attributes, source.context)
-        spool = intake.spool(facts.instance["sop_class"], facts.instance["uid"], syntax)
+        spool = intake.spool(facts.instance["sop_class"], facts.instance["uid"], syntax, _own_head(head))
         try:
             while piece := file.read(_PIECE):
                 spool.write(piece)

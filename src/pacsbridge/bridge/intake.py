@@ -138,9 +138,11 @@ class Intake:
         except PacsbridgeError as exc:
             log.error("refusal_not_recorded", uid=key, reason=str(exc))
 
-    def spool(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Spool:
-        """A file for a large instance while it is received; its Part 10 head stands in it."""
-        return self.packs.spool(part10_head(sop_class_uid, sop_instance_uid, transfer_syntax_uid))
+    def spool(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, head: bytes | None = None
+    ) -> Spool:
+        """A file for a large instance while it is received; its Part 10 head stands in it already."""
+        return self.packs.spool(head or part10_head(sop_class_uid, sop_instance_uid, transfer_syntax_uid))
 
     def _adopt(self, incoming: Incoming) -> Facts:
         facts = self._incoming_facts(incoming)
