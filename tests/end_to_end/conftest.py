@@ -27,11 +27,12 @@ class Bridge:
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
         self.dimse_port, self.http_port = free_port(), free_port()
+        blobs = "" if "[blobs]" in config else "[blobs]\nmin_free_bytes = 0\n"
         self.config = folder / "pacsbridge.toml"
         self.config.write_text(
             f'data_dir = "{self.data_dir}"\n[dimse]\nport = {self.dimse_port}\n{dimse}\n'
             f"[fhir]\nport = {self.http_port}\nquiet_seconds = 0.2\nmax_wait_seconds = 2\n"
-            f'[log]\nformat = "json"\n{config}'
+            f'[log]\nformat = "json"\n{blobs}{config}'
         )
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None

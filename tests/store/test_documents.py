@@ -66,6 +66,12 @@ def test_same_content_is_no_new_version(store: Store) -> None:
     assert store.publish([patient(1)], NOW + SECOND) == 0
 
 
+def test_another_sender_of_the_same_is_no_new_version(store: Store) -> None:
+    """Who sent it last stands in meta, and changes nothing of what is said."""
+    store.publish([patient(1)], NOW)
+    assert store.publish([patient(1, meta={"source": "urn:dicom:ae:OTHER"})], NOW + SECOND) == 0
+
+
 def test_versions_rise_and_history_stays(store: Store) -> None:
     """Each change is a version; earlier ones can still be read; time never runs backwards."""
     store.publish([patient(1)], NOW)

@@ -125,7 +125,7 @@ def _versions(
     last = connection.execute(select(func.max(schema.resource.c.pk))).scalar() or 0
     versions: list[_Next] = []
     for name, draft in drafts.items():
-        digest = sha256(orjson.dumps(draft.content, option=orjson.OPT_SORT_KEYS)).digest()
+        digest = _digest(draft.content)
         before = known.get(name)
         if before is None and draft.content is not None:
             last += 1
@@ -135,6 +135,12 @@ def _versions(
         elif before is not None and before.study != draft.study:
             _relink(connection, before.pk, draft.study)
     return versions
+
+
+def _digest(content: Mapping[str, Any] | None) -> bytes:
+    """What tells versions apart: the content without its meta, since who sent it last changes nothing in it."""
+    plain = content and {name: value for name, value in content.items() if name != "meta"}
+    return sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _relink(connection: Connection, pk: int, study: int | None) -> None:
