@@ -138,7 +138,7 @@ def _versions(
 
 
 def _digest(content: Mapping[str, Any] | None) -> bytes:
-    """What tells versions apart: the content without its meta, since who sent it last changes nothing in it."""
+    """What tells versions apart: the content without its meta; who sent it last changes nothing in it."""
     plain = content and {name: value for name, value in content.items() if name != "meta"}
     return sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).digest()
 
