@@ -1,5 +1,6 @@
 """What all tests share: ports, patience, peers that are installed or not, a PostgreSQL of their own."""
 
+import io
 import shutil
 import socket
 import tempfile
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 import hypothesis
 import pytest
+import structlog
 
 hypothesis.settings.register_profile("default", max_examples=60, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
@@ -60,7 +62,8 @@ def _forbidden(report: Report) -> Report:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """`--hypothesis-profile` on the command line wins over this."""
+    """Logs go nowhere; `--hypothesis-profile` on the command line wins over this."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(io.StringIO()))
     if not config.getoption("--hypothesis-profile", default=None):
         hypothesis.settings.load_profile("default")
 
