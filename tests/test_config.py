@@ -217,6 +217,7 @@ REFUSALS = {
         "allow_insecure_listen = true\n[fhir]\nhost = '0.0.0.0'",
         "fhir.base_url must be given where fhir.host is 0.0.0.0",
     ),
+    "no port": ("[fhir]\nport = 0", "fhir.base_url must be given where fhir.port is 0"),
     "one port": ("[dimse]\nport = 8080", "dimse.port and fhir.port are both 8080"),
     "order": ("[fhir]\nmax_count = 10", "fhir.default_count (50) must not be above fhir.max_count (10)"),
     "peer's service": (

@@ -61,6 +61,11 @@ def _without_name(config: Config) -> Iterator[str]:
         yield f"fhir.base_url must be given where fhir.host is {config.fhir.host}: links need a name"
 
 
+def _without_port(config: Config) -> Iterator[str]:
+    if config.fhir.port == 0 and not config.fhir.base_url:
+        yield "fhir.base_url must be given where fhir.port is 0: links need a port"
+
+
 def _same_port(config: Config) -> Iterator[str]:
     if config.dimse.port == config.fhir.port != 0:
         yield f"dimse.port and fhir.port are both {config.fhir.port}"
@@ -106,6 +111,7 @@ def _publication(config: Config) -> Iterator[str]:
 _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _exposed,
     _without_name,
+    _without_port,
     _same_port,
     _orders,
     _unserved,
