@@ -1,13 +1,15 @@
 """The composition root: what belongs together, what is started and stopped, what is refused."""
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from pacsbridge import datadir, runtime
+from pacsbridge import datadir, logs, runtime
 from pacsbridge.bridge.importing import import_file
 from pacsbridge.bridge.sources import Source
 from pacsbridge.config import Config, load
@@ -24,6 +26,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Config]:
             "PACSBRIDGE__DATA_DIR": str(tmp_path / name),
             "PACSBRIDGE__DIMSE__PORT": "0",
             "PACSBRIDGE__FHIR__PORT": "0",
+            "PACSBRIDGE__FHIR__BASE_URL": "http://127.0.0.1/fhir",
             "PACSBRIDGE__BLOBS__MIN_FREE_BYTES": "0",
             **{f"PACSBRIDGE__{key.upper()}": value for key, value in more.items()},
         }
@@ -56,6 +59,31 @@ def test_everything_starts_and_stops(make_settings: Callable[..., Config]) -> No
     running.stop()
     left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
     assert left == []
+
+
+def test_what_stands_in_the_first_line(
+    make_settings: Callable[..., Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The ports that were bound, readable."""
+    logs.configure("info", "json")
+    running = runtime.Runtime(make_settings())
+    running.start()
+    running.stop()
+    lines = map(json.loads, capsys.readouterr().err.splitlines())
+    started = next(line for line in lines if line["event"] == "started")
+    assert isinstance(started["dimse_port"], int)
+    assert isinstance(started["http_port"], int)
+
+
+@pytest.mark.parametrize(("least", "status"), [("0", 200), (str(1 << 50), 503)])
+def test_a_full_disk_is_not_ready(make_settings: Callable[..., Config], least: str, status: int) -> None:
+    """While every C-STORE would be refused, the health check says why."""
+    running = runtime.Runtime(make_settings(blobs__min_free_bytes=least))
+    running.start()
+    answer = requests.get(f"http://127.0.0.1:{running.http.port}/health/ready", timeout=10)
+    running.stop()
+    assert answer.status_code == status
+    assert ("blobs.min_free_bytes" in answer.json()["parts"]["blobs"]) == (status == 503)
 
 
 def test_failed_start_leaves_nothing(make_settings: Callable[..., Config]) -> None:

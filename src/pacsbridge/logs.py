@@ -31,7 +31,7 @@ FIELDS = frozenset(
     """
     event level logger timestamp
     error at where trace reason
-    address host port called_ae calling_ae outcome contexts refused status peer services
+    address host port http_port dimse_port called_ae calling_ae outcome contexts refused status peer services
     uid study_uid series_uid sop_class_uid sop_instance_uid transfer_syntax_uid source location
     method route type milliseconds seconds request_id url
     pack start end size bytes indexed count instances studies stored failed skipped versions

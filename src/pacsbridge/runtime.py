@@ -147,7 +147,13 @@ class Runtime:
         with ExitStack() as parts:
             self._start(parts)
             self._parts = parts.pop_all()
-        log.info("started", version=__version__, fhir=self.settings.fhir.base_url, dimse_port=self.dimse.port)
+        log.info(
+            "started",
+            version=__version__,
+            fhir=self.settings.fhir.base_url,
+            http_port=self.http.port,
+            dimse_port=self.dimse.port,
+        )
 
     def stop(self) -> None:
         """Stop in reverse order: callers first, so that what is under way is finished."""
@@ -206,7 +212,12 @@ class Runtime:
             "/fhir": fhir_app(self.store, fhir, executor),
             "/dicomweb": dicomweb_app(self.store, self.intake.packs, dicomweb, executor),
         }
-        checks = {"store": self._store_fault, "dimse": self._dimse_fault, "index": self.intake.indexer.fault}
+        checks = {
+            "store": self._store_fault,
+            "blobs": self._blobs_fault,
+            "dimse": self._dimse_fault,
+            "index": self.intake.indexer.fault,
+        }
         return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks)
 
     def _store_fault(self) -> str | None:
@@ -215,6 +226,15 @@ class Runtime:
             return "migrations are pending" if self.store.pending_migrations() else None
         except PacsbridgeError as exc:
             return str(exc)
+
+    def _blobs_fault(self) -> str | None:
+        """What makes every C-STORE fail for lack of room."""
+        least = self.settings.blobs.min_free_bytes
+        try:
+            free = self.intake.packs.free_bytes()
+        except Unavailable as exc:
+            return str(exc)
+        return str(full(free, least)) if free < least else None
 
     def _dimse_fault(self) -> str | None:
         return None if self._listening else "DIMSE does not listen"
