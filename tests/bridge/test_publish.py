@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from pacsbridge.bridge import publish
 from pacsbridge.bridge.indexer import Indexer, Pending
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.errors import NotUnderstood, Unavailable
+from pacsbridge.kernel.identity import study_id
+from pacsbridge.kernel.publication import EndpointSpec
 from pacsbridge.kernel.query import Query
 from pacsbridge.store.records import Draft
 from pacsbridge.store.store import Store
@@ -271,3 +274,44 @@ def test_huge_study_is_linear_work(make_world: Callable[..., Any], dicom: Any) -
     small, large = costs
     ratios = {name: large[name] / small[name] for name in large}
     assert max(ratios.values()) < 2.2, ratios
+
+
+def test_other_settings_reach_what_is_published(either: Any, dicom: Any) -> None:
+    """Another address: the former Endpoint is deleted, and every study points at the new one."""
+    take(either, dicom, range(1, 3))
+    either.publisher.publish_all()
+    (before,) = either.published()["endpoint"]
+    moved = replace(
+        either.publisher._publication, default_endpoints=(EndpointSpec("https://new.example/dicomweb"),)
+    )
+    publisher = Publisher(either.store, moved, either.clock)
+    assert publisher.publish_all() == 1
+    (after,) = either.published()["endpoint"]
+    assert after != before
+    assert either.store.ids("Endpoint") == [after["reference"].removeprefix("Endpoint/")]
+    assert either.store.version("Endpoint", before["reference"].removeprefix("Endpoint/")).deleted
+    assert publisher.publish_all() == 0
+
+
+def test_an_endpoint_comes_back(either: Any) -> None:
+    """The former settings again: what was deleted is there again."""
+    publication = either.publisher._publication
+    gone = replace(publication, default_endpoints=())
+    counts = [
+        Publisher(either.store, one, either.clock).publish_endpoints()
+        for one in (publication, gone, gone, publication)
+    ]
+    assert counts == [1, 1, 0, 1]
+    assert len(either.store.ids("Endpoint")) == 1
+
+
+@pytest.mark.parametrize("form", ["uid", "hash"])
+def test_another_form_of_ids_moves_every_study(either: Any, dicom: Any, form: str) -> None:
+    """Under the former id it is deleted; nobody finds it twice."""
+    take(either, dicom, range(1, 3))
+    forms = {one: replace(either.publisher._publication, id_form=one) for one in ("uid", "hash")}
+    other = "hash" if form == "uid" else "uid"
+    for chosen in (other, form):
+        assert Publisher(either.store, forms[chosen], either.clock).publish_all() == 1
+    assert either.store.ids("ImagingStudy") == [study_id(dicom.STUDY, b"test", form)]
+    assert either.store.version("ImagingStudy", study_id(dicom.STUDY, b"test", other)).deleted

@@ -58,11 +58,19 @@ class Publisher:
             self._thread.join(timeout)
 
     def publish_endpoints(self) -> int:
-        """Publish the Endpoint resources of the configuration; returns how many changed."""
-        specs = self._publication.all_endpoints()
-        contents = [endpoint(spec) for spec in specs]
-        drafts = [Draft("Endpoint", content["id"], content) for content in contents]
-        return self._store.publish(drafts, self._clock())
+        """Publish the Endpoint resources of the configuration; returns how many changed.
+
+        Those that are no longer configured are deleted. Where anything else about publication has changed
+        as well, every study becomes due.
+        """
+        contents = {spec.id: endpoint(spec) for spec in self._publication.all_endpoints()}
+        former = dict.fromkeys(self._store.ids("Endpoint"))
+        changed = [Draft("Endpoint", id_, content) for id_, content in (former | contents).items()]
+        now = self._clock()
+        count = self._store.publish(changed, now)
+        if studies := self._store.published_under(self._publication.fingerprint, now):
+            log.info("publication settings are new", studies=studies)
+        return count
 
     def publish_due(self) -> int:
         """Publish one group of what is due now; returns how many studies it was."""
@@ -145,6 +153,14 @@ def drafts(study: Due, state: StudyState, publication: Publication) -> Iterator[
     id_ = study_id(study.uid, publication.id_key, publication.id_form)
     content = imaging_study(state, publication) if living(state) else None
     yield Draft("ImagingStudy", id_, content, study.pk)
+    yield from _former(study, id_, publication)
+
+
+def _former(study: Due, id_: str, publication: Publication) -> Iterator[Draft]:
+    """The same study under the other form of ids, where it was published before: deleted."""
+    other = study_id(study.uid, publication.id_key, "hash" if publication.id_form == "uid" else "uid")
+    if other != id_:
+        yield Draft("ImagingStudy", other, None, study.pk)
 
 
 def living(state: StudyState) -> bool:

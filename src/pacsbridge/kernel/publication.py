@@ -101,6 +101,11 @@ class Publication:
         _check_template("procedure_reference", self.procedure_reference, ("Procedure",))
         _check_template("reason_reference", self.reason_reference, _REASONS)
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells these settings from others, without telling the key."""
+        return sha256(repr(self).encode()).hexdigest()
+
     def all_endpoints(self) -> tuple[EndpointSpec, ...]:
         """Every endpoint that is a resource of its own, once."""
         groups = (self.default_endpoints, *self.endpoints.values())

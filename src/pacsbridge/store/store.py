@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.query import Query
@@ -154,7 +154,21 @@ class Store:
         with self._database.write() as connection:
             return states.all_due(connection, now)
 
+    def published_under(self, settings: str, now: int) -> int:
+        """Every study is due now unless it is published under these settings already; returns how many."""
+        with self._database.write() as connection:
+            if not _remember(connection, "publication", settings):
+                return 0
+            return states.all_due(connection, now)
+
     # documents
+
+    def ids(self, type_: str) -> Sequence[str]:
+        """The ids of all resources of a type that are not deleted."""
+        c = schema.resource.c
+        with self._database.read() as connection:
+            query = select(c.id).where(c.type == type_, c.deleted.is_(False)).order_by(c.pk)
+            return list(connection.execute(query).scalars())
 
     def version(self, type_: str, id_: str) -> Version | None:
         """The current version's number and time, without its body."""
@@ -198,3 +212,12 @@ class Store:
             value = fresh()
             connection.execute(schema.setting.insert(), {"name": name, "value": value})
         return value
+
+
+def _remember(connection: Connection, name: str, value: str) -> bool:
+    """Keep a value under a name; whether it is another than before."""
+    c = schema.setting.c
+    if connection.execute(select(c.value).where(c.name == name)).scalar() == value:
+        return False
+    upsert(connection, schema.setting, [{"name": name, "value": value}], key=("name",))
+    return True
