@@ -1,6 +1,7 @@
 """Finding files: order, DICOMDIR, links."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pacsbridge.dicom.files import find_files
@@ -13,8 +14,12 @@ def _tree(root: Path) -> None:
         path.write_bytes(b"")
 
 
+def _usable(paths: Iterable[Path]) -> list[Path]:
+    return [found.path for found in find_files(paths) if found.reason is None]
+
+
 def _names(root: Path, *paths: Path) -> list[str]:
-    return [str(path.relative_to(root)) for path in find_files(paths or (root,))]
+    return [str(path.relative_to(root)) for path in _usable(paths or (root,))]
 
 
 def test_walks_in_order_without_dicomdir(tmp_path: Path) -> None:
@@ -33,7 +38,7 @@ def test_each_file_once(tmp_path: Path) -> None:
 
 
 def test_links_stay_inside(tmp_path: Path) -> None:
-    """Loops end, links out of the tree are passed over, and so are pipes."""
+    """Loops end; links out of the tree, dangling ones and pipes have a reason each."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
@@ -45,13 +50,42 @@ def test_links_stay_inside(tmp_path: Path) -> None:
     (inside / "dangling").symlink_to(inside / "nothing")
     (inside / "again").symlink_to(inside / "1")
     os.mkfifo(inside / "pipe")
-    assert [path.resolve() for path in find_files([inside])] == [(inside / "1").resolve()]
+    assert [path.resolve() for path in _usable([inside])] == [(inside / "1").resolve()]
+    reasons = {path.name: reason for path, reason in find_files([inside]) if reason is not None}
+    assert reasons == {
+        "away": "a link that leaves the folder",
+        "file": "a link that leaves the folder",
+        "dangling": "cannot be read (No such file or directory)",
+        "pipe": "not a regular file",
+    }
+
+
+def test_pipe_named_outright(tmp_path: Path) -> None:
+    """It is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    assert list(find_files([tmp_path / "pipe"])) == [(tmp_path / "pipe", "not a regular file")]
+
+
+def test_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    """It has a reason, and the rest is walked; a path too long for the system stands for a lack of rights."""
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "image").touch()
+    at = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    refused, image = find_files([tmp_path])
+    assert refused.reason == "cannot be read (File name too long)"
+    assert image == (tmp_path / "z" / "image", None)
 
 
 def test_missing_paths_are_handed_out(tmp_path: Path) -> None:
     """What does not exist is for the caller to report."""
     named = [tmp_path / "missing", tmp_path / "DICOMDIR"]
-    assert list(find_files(named)) == named
+    assert list(find_files(named)) == [(path, "cannot be read (No such file or directory)") for path in named]
 
 
 def test_dicomdir_stands_for_its_folder(tmp_path: Path) -> None:
@@ -65,4 +99,4 @@ def test_deep_trees(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["d"] * 500)
     deep.mkdir(parents=True)
     (deep / "f").write_bytes(b"")
-    assert len(list(find_files([tmp_path]))) == 1
+    assert len(_usable([tmp_path])) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsbridge.bridge.sources import Source
-from pacsbridge.dicom.files import find_files
+from pacsbridge.dicom.files import find_files, unreadable
 from pacsbridge.dicom.reader import DEFAULT, Limits, read_header
 from pacsbridge.errors import PacsbridgeError
 from pacsbridge.kernel.extract import extract
@@ -37,7 +37,10 @@ class Collection:
 
     def add(self, paths: Iterable[Path], source: Source) -> None:
         """Read every file below `paths`; what cannot be used goes to `skipped`."""
-        for path in find_files(paths):
+        for path, reason in find_files(paths):
+            if reason is not None:
+                self.skipped.append(Outcome(path, reason=reason))
+                continue
             try:
                 with path.open("rb") as file:
                     header = read_header(file, None, source.charset, self._limits)
@@ -45,7 +48,7 @@ class Collection:
             except PacsbridgeError as exc:
                 self.skipped.append(Outcome(path, reason=str(exc)))
             except OSError as exc:
-                self.skipped.append(Outcome(path, reason=f"cannot be read ({exc.strerror})"))
+                self.skipped.append(Outcome(path, reason=unreadable(exc)))
 
     def resources(self, publication: Publication) -> Iterator[dict[str, Any]]:
         """Endpoints, patients, studies."""

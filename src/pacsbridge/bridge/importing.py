@@ -6,7 +6,7 @@ from pathlib import Path
 from pacsbridge.bridge.collection import Outcome
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.sources import Source
-from pacsbridge.dicom.files import find_files
+from pacsbridge.dicom.files import find_files, unreadable
 from pacsbridge.dicom.part10 import neutral_preamble
 from pacsbridge.dicom.reader import read_header
 from pacsbridge.errors import PacsbridgeError, TooLarge, Unavailable
@@ -25,7 +25,10 @@ def import_files(paths: Iterable[Path], intake: Intake, source: Source, largest:
 
     largest: bytes of a file that is taken at most. Importing again takes up only what is not there yet.
     """
-    for path in find_files(paths):
+    for path, reason in find_files(paths):
+        if reason is not None:
+            yield Outcome(path, reason=reason)
+            continue
         try:
             yield Outcome(path, import_file(path, intake, source, largest).instance["uid"])
         except Unavailable:
@@ -33,7 +36,7 @@ def import_files(paths: Iterable[Path], intake: Intake, source: Source, largest:
         except PacsbridgeError as exc:
             yield Outcome(path, reason=str(exc))
         except OSError as exc:
-            yield Outcome(path, reason=f"cannot be read ({exc.strerror})")
+            yield Outcome(path, reason=unreadable(exc))
 
 
 def import_file(path: Path, intake: Intake, source: Source, largest: int) -> Facts:
