@@ -20,12 +20,12 @@ def find_files(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Found]:
     """The files named, and those below the folders named, by name; each once.
 
     DICOMDIR is left out: it lists files that are walked anyway; named outright, it stands for its folder.
-    What is no file that can be read has a reason: what does not exist, folders that cannot be listed, sockets,
-    devices and pipes, and links that leave the folder. Links to folders inside the folder are passed over.
+    What is no file that can be read has a reason: what does not exist, folders that cannot be listed, pipes,
+    sockets and devices, and links that leave the folder. Links to folders inside the folder are passed over.
     """
     seen: set[tuple[int, int]] = set()
     for path in map(_named, paths):
-        for found in _below(path) if os.path.isdir(path) else (_judged(path, None),):
+        for found in _below(path) if stat.S_ISDIR(_mode(path)) else (_judged(path, None),):
             if found.reason is not None or _first_time(found.path, seen):
                 yield found
 
@@ -37,7 +37,15 @@ def unreadable(fault: OSError) -> str:
 
 def _named(path: str | os.PathLike[str]) -> Path:
     named = Path(path)
-    return named.parent if named.name.upper() in _SKIPPED and os.path.isfile(named) else named
+    return named.parent if named.name.upper() in _SKIPPED and stat.S_ISREG(_mode(named)) else named
+
+
+def _mode(path: Path) -> int:
+    """The kind of what the path leads to; 0 for what cannot be told."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _below(folder: Path) -> Iterator[Found]:
@@ -61,7 +69,7 @@ def _is_known(file: Path, root: Path) -> bool:
     """Whether nothing need be said: a DICOMDIR, or a link to a folder that is walked anyway."""
     if file.name.upper() in _SKIPPED:
         return True
-    return os.path.isdir(file) and file.resolve().is_relative_to(root)
+    return stat.S_ISDIR(_mode(file)) and file.resolve().is_relative_to(root)
 
 
 def _judged(file: Path, root: Path | None) -> Found:
