@@ -149,7 +149,9 @@ def test_import_twice(run: Callable[..., Result], samples: Path, config: Path) -
     packs = config.parent / "data" / "packs"
     before, published = sum(p.stat().st_size for p in packs.iterdir()), documents(run, config)
     assert any(name.startswith("ImagingStudy/") for name in published)
-    assert run("import", samples).exit_code == 0
+    again = run("import", samples)
+    assert again.exit_code == 0
+    assert f"0 new, {json.loads(first.stdout)['new']} known already, 0 skipped" in again.stdout
     assert sum(p.stat().st_size for p in packs.iterdir()) == before
     assert documents(run, config) == published
 
@@ -173,6 +175,23 @@ def test_import_with_junk(run: Callable[..., Result], samples: Path, tmp_path: P
     assert run("import", folder).exit_code == 1
 
 
+def test_import_that_breaks_off(run: Callable[..., Result], samples: Path, config: Path) -> None:
+    """When nothing more can be kept, what was done until then is told."""
+    config.write_text(config.read_text().replace("min_free_bytes = 0", f"min_free_bytes = {1 << 50}"))
+    result = run("import", samples)
+    assert "MiB free" in one_line(result, 1)
+    assert "0 new, 0 known already, 0 skipped" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["translate", "import"])
+def test_pipe(run: Callable[..., Result], tmp_path: Path, command: str) -> None:
+    """A pipe is skipped, not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    result = run(command, tmp_path / "pipe")
+    assert result.exit_code == 1
+    assert f"skipped {tmp_path}/pipe: not a regular file" in result.output
+
+
 @pytest.mark.parametrize("named", ["", "DICOMDIR"])
 def test_import_of_a_medium(run: Callable[..., Result], samples: Path, tmp_path: Path, named: str) -> None:
     """A folder with a DICOMDIR, or the DICOMDIR itself: the instances, and no complaint."""
@@ -184,7 +203,7 @@ def test_import_of_a_medium(run: Callable[..., Result], samples: Path, tmp_path:
     medium.write(tmp_path / "cd")
     result = run("import", tmp_path / "cd" / named, "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout) == {"taken": 3, "skipped": []}
+    assert json.loads(result.stdout) == {"new": 3, "known": 0, "taken": 3, "skipped": []}
 
 
 def test_check(run: Callable[..., Result]) -> None:

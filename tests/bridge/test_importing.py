@@ -8,7 +8,7 @@ import pytest
 
 from pacsbridge.bridge import importing
 from pacsbridge.bridge.importing import import_file, import_files
-from pacsbridge.errors import TooLarge
+from pacsbridge.errors import NotUnderstood, TooLarge
 
 LARGEST = 1 << 30
 SMALL, LARGE = 1_000, importing.IN_MEMORY + 1
@@ -59,7 +59,7 @@ def test_pushed_and_imported_is_the_same(world: Any, dicom: Any, tmp_path: Path)
     world.adopt(data)
     world.index()
     before = world.pack_bytes()
-    import_file(path, world.intake, world.source, LARGEST)
+    assert not import_file(path, world.intake, world.source, LARGEST).new
     assert world.pack_bytes() == before
 
 
@@ -80,3 +80,22 @@ def test_junk_is_told_and_passed_over(world: Any, dicom: Any, tmp_path: Path) ->
     assert reasons["one.dcm"] is None
     assert reasons["notes.txt"]
     assert reasons["empty"]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("missing", ["StudyInstanceUID", "SOPInstanceUID"])
+def test_refused_file_has_a_dead_letter(
+    world: Any, dicom: Any, tmp_path: Path, size: int, missing: str
+) -> None:
+    """Under its SOP Instance UID, or its path where it has none; what is no DICOM has none at all."""
+    one = dict(dicom.instance(1))
+    del one[missing]
+    head = dicom.head(dicom.CT, "2.999.1", dicom.EXPLICIT, "ELSEWHERE")
+    path = tmp_path / "one.dcm"
+    path.write_bytes(head + dicom.encoded(one) + pixels(size + size % 2))
+    with pytest.raises(NotUnderstood):
+        import_file(path, world.intake, world.source, LARGEST)
+    (letter,) = world.letters("refused")
+    key = one.get("SOPInstanceUID", str(path))
+    assert letter.key == key
+    assert world.store.why(key)["dead_letters"]

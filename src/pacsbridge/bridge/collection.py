@@ -18,10 +18,10 @@ from pacsbridge.kernel.resources import endpoint, imaging_study, patient
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: nothing in `reason` when it was taken."""
+    """What became of one file: nothing in `reason` when it was taken, `new` unless it was known already."""
 
     path: Path
-    uid: str | None = None
+    new: bool = False
     reason: str | None = None
 
 

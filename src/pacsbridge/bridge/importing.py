@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pacsbridge.bridge.collection import Outcome
-from pacsbridge.bridge.intake import Incoming, Intake
+from pacsbridge.bridge.intake import Adopted, Incoming, Intake
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.files import find_files, unreadable
 from pacsbridge.dicom.part10 import neutral_preamble
-from pacsbridge.dicom.reader import read_header
-from pacsbridge.errors import PacsbridgeError, TooLarge, Unavailable
+from pacsbridge.dicom.reader import Header, read_header
+from pacsbridge.errors import PacsbridgeError, Refused, TooLarge, Unavailable
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.model import Facts
 
@@ -30,7 +30,7 @@ def import_files(paths: Iterable[Path], intake: Intake, source: Source, largest:
             yield Outcome(path, reason=reason)
             continue
         try:
-            yield Outcome(path, import_file(path, intake, source, largest).instance["uid"])
+            yield Outcome(path, import_file(path, intake, source, largest).new)
         except Unavailable:
             raise
         except PacsbridgeError as exc:
@@ -39,26 +39,39 @@ def import_files(paths: Iterable[Path], intake: Intake, source: Source, largest:
             yield Outcome(path, reason=unreadable(exc))
 
 
-def import_file(path: Path, intake: Intake, source: Source, largest: int) -> Facts:
-    """Store one file. Raises PacsbridgeError, OSError."""
+def import_file(path: Path, intake: Intake, source: Source, largest: int) -> Adopted:
+    """Store one file. Raises PacsbridgeError, OSError.
+
+    What is DICOM and refused leaves a dead letter under its SOP Instance UID, or else its path.
+    """
     size = path.stat().st_size
     if size > largest:
         raise TooLarge(f"longer than {largest} bytes")
     with path.open("rb") as file:
         header = read_header(file, None, source.charset)
         offset, syntax = header.dataset_offset, header.transfer_syntax_uid
+        label = header.attributes.text("SOPInstanceUID") or str(path.absolute())
         file.seek(0)
         head = file.read(offset)
         if size <= IN_MEMORY:
-            return intake.adopt(Incoming(file.read(), syntax, source, head=_own_head(head)))
-        facts = extract(header.attributes, source.context)
+            return intake.adopt(Incoming(file.read(), syntax, source, head=_own_head(head), label=label))
+        facts = _facts(header, intake, source, label)
         spool = intake.spool(facts.instance["sop_class"], facts.instance["uid"], syntax, _own_head(head))
         try:
             while piece := file.read(_PIECE):
                 spool.write(piece)
-            return intake.adopt(Incoming(spool, syntax, source))
+            return intake.adopt(Incoming(spool, syntax, source, label=label))
         finally:
             spool.discard()
+
+
+def _facts(header: Header, intake: Intake, source: Source, label: str) -> Facts:
+    """What is refused is so before all of a large file is copied."""
+    try:
+        return extract(header.attributes, source.context)
+    except Refused as exc:
+        intake.refuse(label, source, str(exc))
+        raise
 
 
 def _own_head(head: bytes) -> bytes | None:

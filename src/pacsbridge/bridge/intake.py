@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import structlog
 
@@ -36,6 +36,7 @@ LOOK_SECONDS = 60.0
 """How often packs are looked for that a killed process has left behind."""
 
 _RECOVERY_SECONDS = 60
+_UID = frozenset("0123456789.")
 
 Content = bytes | bytearray | memoryview
 """An encoded data set in memory."""
@@ -47,7 +48,8 @@ class Incoming:
 
     `dataset` is the encoded data set without preamble and file meta, or a spool whose file begins with the
     Part 10 head (see `spool`). The UIDs are what the command claims, None where there was no command. `head`
-    is kept instead of a Part 10 head of our own (files that are DICOM and TIFF at once need theirs).
+    is kept instead of a Part 10 head of our own (files that are DICOM and TIFF at once need theirs). `label`
+    is the key of its dead letter where no command names the instance.
     """
 
     dataset: Content | Spool
@@ -56,6 +58,19 @@ class Incoming:
     sop_class_uid: str | None = None
     sop_instance_uid: str | None = None
     head: bytes | None = None
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        """What a dead letter calls it."""
+        return self.sop_instance_uid or self.label
+
+
+class Adopted(NamedTuple):
+    """What was taken in; not `new`: it was there already, with the same content."""
+
+    facts: Facts
+    new: bool
 
 
 class Intake:
@@ -108,7 +123,7 @@ class Intake:
         self.packs.close()
         self.indexer.stop()
 
-    def adopt(self, incoming: Incoming) -> Facts:
+    def adopt(self, incoming: Incoming) -> Adopted:
         """Make one instance durable; once this returns it survives a crash and a power cut.
 
         Raises NotUnderstood, Mismatch, TooLarge for what is bad (it is then on record as a dead letter), and
@@ -118,14 +133,12 @@ class Intake:
             with metrics.INTAKE_SECONDS.time():
                 return self._adopt(incoming)
         except Refused as exc:
-            self.refuse(incoming.sop_instance_uid or "", incoming.source, str(exc))
+            self.refuse(incoming.key, incoming.source, str(exc))
             raise
         except PacsbridgeError:
             raise
         except Exception as exc:
-            self.refuse(
-                incoming.sop_instance_uid or "", incoming.source, f"internal fault: {type(exc).__name__}"
-            )
+            self.refuse(incoming.key, incoming.source, f"internal fault: {type(exc).__name__}")
             raise
         finally:
             if isinstance(incoming.dataset, Spool):
@@ -136,7 +149,8 @@ class Intake:
         try:
             self._store.bury(DeadLetter("refused", key, reason, source.uri), self._clock())
         except PacsbridgeError as exc:
-            log.error("refusal_not_recorded", uid=key, reason=str(exc))
+            uid = None if set(key) - _UID else key  # a path may name a patient
+            log.error("refusal_not_recorded", uid=uid, reason=str(exc))
 
     def spool(
         self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, head: bytes | None = None
@@ -144,15 +158,15 @@ class Intake:
         """A file for a large instance while it is received; its Part 10 head stands in it already."""
         return self.packs.spool(head or part10_head(sop_class_uid, sop_instance_uid, transfer_syntax_uid))
 
-    def _adopt(self, incoming: Incoming) -> Facts:
+    def _adopt(self, incoming: Incoming) -> Adopted:
         facts = self._incoming_facts(incoming)
         _check(facts, incoming)
         digest = _digest(incoming.dataset)
         if digest == self._known(facts.instance["uid"]):
-            return facts
+            return Adopted(facts, new=False)
         self.indexer.admit()
         self._keep(incoming, facts, digest)
-        return facts
+        return Adopted(facts, new=True)
 
     def _incoming_facts(self, incoming: Incoming) -> Facts:
         if not isinstance(incoming.dataset, Spool):

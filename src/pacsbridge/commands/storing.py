@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -32,22 +33,46 @@ from pacsbridge.dicom.files import find_files
 def import_(paths: tuple[Path, ...], file: Path | None, as_json: bool) -> None:
     """Add files or folders to the store; what is there already is left as it is, so it can be repeated."""
     with answering():
-        settings = settings_of(file)
+        settings, tally = settings_of(file), _Tally()
         source = wiring.sources(settings).of_uri(IMPORT_URI)
         with runtime.offline(settings) as (_store, intake, publisher):
             outcomes = import_files(paths, intake, source, settings.limits.object_bytes)
-            skipped, taken = _watched(outcomes, paths)
+            try:
+                for outcome in _watched(outcomes, paths):
+                    tally.count(outcome)
+            finally:
+                _report_import(tally, as_json)
             if not intake.indexer.drain(600):
                 fail("what was imported is safe, but not indexed yet: the next start does it")
             publisher.publish_all()
-    _report_import(taken, skipped, as_json)
-    sys.exit(0 if taken or not skipped else FAILED)
+    sys.exit(0 if tally.taken or not tally.skipped else FAILED)
 
 
-def _watched(outcomes: Iterator[Outcome], paths: Sequence[Path]) -> tuple[list[Outcome], int]:
-    """What was skipped and how many were taken, with a progress bar on a terminal."""
-    skipped: list[Outcome] = []
-    taken = 0
+@dataclass(slots=True)
+class _Tally:
+    """What became of the files."""
+
+    new: int = 0
+    known: int = 0
+    skipped: list[Outcome] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        """How many are in the store now."""
+        return self.new + self.known
+
+    def count(self, outcome: Outcome) -> None:
+        """One file more."""
+        if outcome.reason is not None:
+            self.skipped.append(outcome)
+        elif outcome.new:
+            self.new += 1
+        else:
+            self.known += 1
+
+
+def _watched(outcomes: Iterator[Outcome], paths: Sequence[Path]) -> Iterator[Outcome]:
+    """The same, with a progress bar on a terminal."""
     console = Console(stderr=True)
     total = sum(1 for _ in find_files(paths)) if console.is_terminal else None
     columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -55,20 +80,16 @@ def _watched(outcomes: Iterator[Outcome], paths: Sequence[Path]) -> tuple[list[O
         task = progress.add_task("import", total=total)
         for outcome in outcomes:
             progress.advance(task)
-            if outcome.reason is None:
-                taken += 1
-            else:
-                skipped.append(outcome)
-    return skipped, taken
+            yield outcome
 
 
-def _report_import(taken: int, skipped: Sequence[Outcome], as_json: bool) -> None:
+def _report_import(tally: _Tally, as_json: bool) -> None:
     if as_json:
-        rows = [{"path": str(outcome.path), "reason": outcome.reason} for outcome in skipped]
-        click.echo(json_text({"taken": taken, "skipped": rows}))
+        rows = [{"path": str(outcome.path), "reason": outcome.reason} for outcome in tally.skipped]
+        click.echo(json_text({"new": tally.new, "known": tally.known, "taken": tally.taken, "skipped": rows}))
         return
-    click.echo(f"{taken} instances taken, {len(skipped)} files skipped")
-    for outcome in skipped:
+    click.echo(f"{tally.new} new, {tally.known} known already, {len(tally.skipped)} skipped")
+    for outcome in tally.skipped:
         click.echo(f"skipped {outcome.path}: {outcome.reason}")
 
 
