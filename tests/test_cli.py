@@ -179,7 +179,7 @@ def test_import_that_breaks_off(run: Callable[..., Result], samples: Path, confi
     """When nothing more can be kept, what was done until then is told."""
     config.write_text(config.read_text().replace("min_free_bytes = 0", f"min_free_bytes = {1 << 50}"))
     result = run("import", samples)
-    assert "MiB free" in one_line(result, 1)
+    assert "disk full" in one_line(result, 1)
     assert "0 new, 0 known already, 0 skipped" in result.stdout
 
 

@@ -1,5 +1,6 @@
 """Header reading against pydicom, in every encoding, from bytes and files, whole and broken."""
 
+import contextlib
 import io
 import logging
 import struct
@@ -382,6 +383,29 @@ def test_truncated_file(encoder: Callable[..., Any]) -> None:
         attributes = read_header(source, LITTLE).attributes
         assert _plain(attributes) == EXPECTED
         assert ("DataSet", "truncated") in _issues(attributes)
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+@pytest.mark.parametrize("size", [1 << 10, 6 << 20])
+def test_truncated_pixel_data(encoder: Callable[..., Any], explicit: bool, size: int) -> None:
+    """The value at which the walk stops must be there: one byte too few is told, of memory and of files."""
+    write, uid = encoder(explicit), LITTLE if explicit else IMPLICIT
+    whole = _instance(write) + write.element(0x7FE00010, "OB", bytes(size))
+    for data in (whole, whole[:-1], whole[: -size // 2], whole[:-size]):
+        for source in (data, bytearray(data), memoryview(data), io.BytesIO(data)):
+            attributes = read_header(source, uid).attributes
+            assert _plain(attributes) == EXPECTED
+            assert (("DataSet", "truncated") in _issues(attributes)) == (data is not whole)
+
+
+def test_truncated_pixel_data_of_pydicoms_files(pydicom_files: list[Path]) -> None:
+    """One file of pydicom is cut short, and no other is said to be."""
+    cut = set()
+    for path in pydicom_files:
+        with path.open("rb") as file, contextlib.suppress(NotUnderstood):
+            issues = _issues(read_header(file).attributes)
+            cut |= {path.name for keyword, reason in issues if reason == "truncated"}
+    assert cut == {"MR_truncated.dcm"}
 
 
 def test_all_elements_of_the_dictionary(encoder: Callable[..., Any]) -> None:

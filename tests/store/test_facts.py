@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pacsbridge.kernel.attributes import Issue
+from pacsbridge.kernel.attributes import TRUNCATED, Issue
 from pacsbridge.kernel.model import Facts, Rejection, StudyState
 from pacsbridge.store.records import Arrival, Due
 from pacsbridge.store.store import Store
@@ -95,6 +95,17 @@ def test_keep_first_keeps_the_first(make_store: Callable[..., Store]) -> None:
     assert store.put([arrival(1, content=b"b")], {}, NOW) == 0
     assert store.digest("1.2.3.1.1") == sha256(b"a").digest()
     assert len(store.why("1.2.3.1.1")["conflicts"]) == 1
+
+
+def test_truncated_instance_replaces_nothing(store: Store) -> None:
+    """What breaks off never takes the place of other content, but is on record; what is whole takes its."""
+    store.put([arrival(1, content=b"whole"), arrival(2, content=b"cut", issues=(TRUNCATED,))], {}, NOW)
+    again = [arrival(1, content=b"cut", issues=(TRUNCATED,)), arrival(2, content=b"whole")]
+    assert store.put(again, {}, NOW) == 1
+    for uid in ("1.2.3.1.1", "1.2.3.1.2"):
+        assert store.digest(uid) == sha256(b"whole").digest()
+    fields = [(found["instance_uid"], found["field"]) for found in store.why("1.2.3")["conflicts"]]
+    assert fields == [("1.2.3.1.1", "content"), ("1.2.3.1.2", "content")]
 
 
 def test_instance_that_moves_to_another_study_leaves_the_first(store: Store) -> None:

@@ -5,6 +5,7 @@ what is passed over is never read.
 """
 
 import zlib
+from io import SEEK_END
 from typing import BinaryIO, Protocol
 
 from pacsbridge.dicom.limits import Limits
@@ -26,6 +27,10 @@ class Feed(Protocol):
         """The bytes at `position`."""
         ...
 
+    def total(self) -> int | None:
+        """How many bytes there are; None where only reading them all would tell."""
+        ...
+
 
 class MemoryFeed:
     """Bytes that are in memory already."""
@@ -37,6 +42,10 @@ class MemoryFeed:
         """A copy of the bytes at `position`."""
         piece = bytes(self._view[position : position + size])
         return piece, position + len(piece) >= len(self._view)
+
+    def total(self) -> int:
+        """The length of what is in memory."""
+        return len(self._view)
 
 
 class FileFeed:
@@ -53,6 +62,10 @@ class FileFeed:
             parts.append(part)
             size -= len(part)
         return b"".join(parts), size > 0
+
+    def total(self) -> int:
+        """The length of the file. Raises OSError."""
+        return self._file.seek(0, SEEK_END)
 
 
 class DeflatedFeed:
@@ -76,6 +89,9 @@ class DeflatedFeed:
             self._inflate()
         self._forget(position)
         return bytes(self._buffer[:size]), self._ended and len(self._buffer) <= size
+
+    def total(self) -> None:
+        """Nobody knows."""
 
     def _forget(self, position: int) -> None:
         gone = min(position - self._start, len(self._buffer))

@@ -6,7 +6,7 @@ Only heads of elements and wanted values are looked at, pixel data never (PS3.5 
 from dataclasses import dataclass
 
 from pacsbridge.dicom.charsets import UNKNOWN, charset_of
-from pacsbridge.dicom.feeds import Source
+from pacsbridge.dicom.feeds import Feed, Source
 from pacsbridge.dicom.limits import DEFAULT, Limits
 from pacsbridge.dicom.opening import BLOCK, Window, locate
 from pacsbridge.dicom.walker import Walker
@@ -56,6 +56,11 @@ def read_header(
     return Header(attributes, found.transfer_syntax_uid, found.dataset_offset)
 
 
+def _ends_before(feed: Feed | None, position: int) -> bool:
+    total = feed.total() if feed is not None else 0
+    return total is not None and total < position
+
+
 def _walk(walker: Walker, first: Window, start: int, limits: Limits) -> None:
     """Window after window, each from the first element that the walk could not finish in the one before."""
     feed, window, last = first
@@ -63,6 +68,8 @@ def _walk(walker: Walker, first: Window, start: int, limits: Limits) -> None:
     while True:
         behind = walker.run(window, start - base, last)
         if walker.finished or last or feed is None:
+            if walker.reach > len(window) and (last or _ends_before(feed, base + walker.reach)):
+                walker.truncated()
             return
         size = BLOCK if base + behind > start else size * 4
         if size > limits.window:

@@ -35,7 +35,7 @@ from pacsbridge.dicom.transfer_syntaxes import (
 )
 from pacsbridge.dicom.values import PADDING, decode
 from pacsbridge.errors import TooLarge
-from pacsbridge.kernel.attributes import BY_TAG, Attributes, Element, Issue
+from pacsbridge.kernel.attributes import BY_TAG, TRUNCATED, Attributes, Element, Issue
 
 Values = dict[str, tuple[str, ...] | tuple[Attributes, ...]]
 
@@ -93,13 +93,15 @@ class _Starved(Exception):
 class Walker:
     """Reads one data set, window by window.
 
-    `values` and `issues` grow; `finished` turns true once nothing more is wanted.
+    `values` and `issues` grow; `finished` turns true once nothing more is wanted. `reach` is then the end, in
+    the last window, that the element claims at which the walk has stopped; 0 where it has no defined length.
     """
 
     def __init__(self, layout: Layout, charset: Charset, limits: Limits) -> None:
         self.values: Values = {}
         self.issues: list[Issue] = []
         self.finished = False
+        self.reach = 0
         self._layout = layout
         self._limits = limits
         self._fallback = self._charset = charset
@@ -132,9 +134,14 @@ class Walker:
         if len(self.issues) < _ISSUES and issue not in self.issues:
             self.issues.append(issue)
 
+    def truncated(self) -> None:
+        """Puts on record that the data set breaks off, however many faults there are already."""
+        if TRUNCATED not in self.issues:
+            self.issues.append(TRUNCATED)
+
     def _close(self, position: int) -> None:
         if position > self._window_end or self._buffer[position:].strip(b"\0"):
-            self.issue(_DATA_SET, "truncated")
+            self.truncated()
 
     def _rewind(self) -> int:
         state = self._state
@@ -240,7 +247,9 @@ class Walker:
         if head.key & 0xFFFF == _DELIMITER_GROUP:
             return position + 8
         if level.closed:
-            self.finished = self.finished or not level.depth
+            if not level.depth:
+                self.finished = True
+                self.reach = head.start + head.length if head.length != UNDEFINED else 0
             return ~level.end
         return self._skip(level, head)
 
@@ -349,7 +358,7 @@ class Walker:
         if level.end < self._window_end:
             self.issue(keyword, "longer than what it stands in")
         elif self._last:
-            self.issue(_DATA_SET, "truncated")
+            self.truncated()
         else:
             raise _Starved
         return level.end

@@ -30,6 +30,10 @@ class Issue:
     reason: str
 
 
+TRUNCATED = Issue("DataSet", "", "truncated")
+"""The data set breaks off: there is less of it than it says."""
+
+
 class Attributes:
     """Read-only values of one data set or sequence item, by keyword; absent and empty are the same.
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, func, select, update
 
+from pacsbridge.kernel.attributes import TRUNCATED
 from pacsbridge.kernel.identity import names_same_patient
 from pacsbridge.kernel.mapping import RULES
 from pacsbridge.kernel.model import Conflict, Level, Values, merge
@@ -154,7 +155,7 @@ class Batch:
             return False
         before, after = known.sha256.hex(), arrival.sha256.hex()
         self._record(arrival, [Conflict(Level.INSTANCE, CONTENT, before, after)], now)
-        if self._keep_first:
+        if self._keep_first or TRUNCATED in arrival.facts.issues:
             return False
         if known.study != arrival.facts.study["uid"]:
             self._record(
