@@ -62,6 +62,7 @@ def publication(settings: Config, id_key: bytes) -> Publication:
         id_form="hash" if settings.fhir.id_form == "hash" else "uid",
         default_endpoints=(own, *endpoint_specs(settings)),
         patient_authority=settings.fhir.patient_authority,
+        patient_system=settings.systems.patient_default,
         procedure_reference=settings.fhir.procedure_reference,
         reason_reference=settings.fhir.reason_reference,
     )

@@ -52,6 +52,11 @@ def test_every_connection_type_makes_a_legal_endpoint(connection_type: str) -> N
     assert endpoint(full)["name"] == "PACS"
 
 
+def test_wado_lists_what_is_served() -> None:
+    """Bulk data is not: a client that asks for it gets 406."""
+    assert EndpointSpec("https://p.example").mime_types == ("application/dicom", "application/dicom+json")
+
+
 def test_a_template_is_an_endpoint_of_the_study() -> None:
     """It is contained there, is no resource of its own, and needs a study UID."""
     publication = Publication(default_endpoints=(VIEWER, EndpointSpec("https://p.example")))

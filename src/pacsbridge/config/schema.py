@@ -138,7 +138,8 @@ class Fhir:
     patient_authority: str | None = key(
         kinds.BASE_URL,
         None,
-        "The FHIR server that has the Patient resources, with PatientIDs as ids; without it we serve them.",
+        "The FHIR server that has the Patient resources, with PatientIDs as ids; without it we serve them. "
+        "The PatientIDs are those of systems.patient_default: others have an identifier, no URL.",
         example="https://ehr.example/fhir",
     )
     procedure_reference: str | None = key(

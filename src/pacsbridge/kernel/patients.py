@@ -3,7 +3,7 @@
 from typing import Any
 
 from pacsbridge.kernel import names
-from pacsbridge.kernel.identity import patient_id
+from pacsbridge.kernel.identity import Identifier, patient_id
 from pacsbridge.kernel.model import Values, fullest
 from pacsbridge.kernel.publication import Publication
 from pacsbridge.kernel.values import is_id
@@ -41,8 +41,16 @@ def subject(facts: Values, publication: Publication) -> dict[str, Any]:
 
 
 def _url(facts: Values, publication: Publication) -> str | None:
-    """Where the patient is read: here, or at the authority; there only a PatientID that is a legal id."""
+    """Where the patient is read: here, or at the authority, for its own PatientIDs that are legal ids."""
     if publication.patient_authority is None:
         return f"Patient/{patient_id(facts['key'], publication.id_key)}"
-    number = facts["identifier"]["value"]
-    return f"{publication.patient_authority.rstrip('/')}/Patient/{number}" if is_id(number) else None
+    identifier = facts["identifier"]
+    number = identifier["value"]
+    if not is_id(number) or not _of_authority(identifier, publication):
+        return None
+    return f"{publication.patient_authority.rstrip('/')}/Patient/{number}"
+
+
+def _of_authority(identifier: Identifier, publication: Publication) -> bool:
+    """Whether the authority gave a number: another issuer's may be somebody else's there."""
+    return identifier.get("system") == publication.patient_system and "assigner" not in identifier

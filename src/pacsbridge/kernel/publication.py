@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _LITERAL = re.compile(r"https?://[^\s?#]+/([A-Z][A-Za-z]+)/[^\s/?#]+")
 _REASONS = ("Condition", "Observation", "Media", "DiagnosticReport", "DocumentReference")
 _MIME_TYPES: Mapping[str, tuple[str, ...]] = {
-    "dicom-wado-rs": ("application/dicom", "application/dicom+json", "application/octet-stream"),
+    "dicom-wado-rs": ("application/dicom", "application/dicom+json"),
     "dicom-qido-rs": ("application/dicom+json",),
     "dicom-stow-rs": ("application/dicom", "application/dicom+json"),
     "dicom-wado-uri": ("application/dicom",),
@@ -77,7 +77,8 @@ class Publication:
 
     `id_key` is the secret of keyed hashes, `id_form` the form of ImagingStudy ids. `endpoints` maps the URI
     of a source to where its instances can be fetched; sources that are not named have `default_endpoints`.
-    `patient_authority` is the base URL of the server whose Patient ids are PatientIDs. The look-ups are
+    `patient_authority` is the base URL of the server whose Patient ids are PatientIDs, those of the system
+    `patient_system`, or without one those of headers that name no issuer. The look-ups are
     templates of literal references, `https://ehr.example/fhir/Procedure/{uid}`: `uid` is the performed
     procedure step, `accession` and `study_uid` are the study's. A search URL is refused: R4 takes conditional
     references in transactions alone. Raises Misconfigured.
@@ -89,6 +90,7 @@ class Publication:
     endpoints: Mapping[str, tuple[EndpointSpec, ...]] = field(default_factory=dict)
     default_endpoints: tuple[EndpointSpec, ...] = ()
     patient_authority: str | None = None
+    patient_system: str | None = None
     procedure_reference: str | None = None
     reason_reference: str | None = None
 
