@@ -1,6 +1,7 @@
 """Searchset bundles, OperationOutcomes and the CapabilityStatement: valid R4, each part where it belongs."""
 
 import json
+import re
 from urllib.parse import parse_qsl, urlsplit
 
 import fhirkit
@@ -14,6 +15,9 @@ from pacsbridge.kernel.outcomes import Code, Severity, ignored, issue, outcome
 from pacsbridge.kernel.query import Cursor, Query
 
 BASE = "http://fhir.example/fhir"
+QUERY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*")
+"""RFC 3986 3.4."""
+
 PATIENT = {"resourceType": "Patient", "id": "p1"}
 
 
@@ -58,6 +62,17 @@ def test_links_carry_any_text(pairs: list[tuple[str, str]]) -> None:
     bundle = searchset(Query("Patient", understood=tuple(pairs)), [], BASE, None, None)
     url = urlsplit(bundle["link"][0]["url"])
     assert parse_qsl(url.query, keep_blank_values=True) == pairs
+    assert QUERY.fullmatch(url.query)
+
+
+@pytest.mark.parametrize("character", [chr(number) for number in (*range(0x20, 0x7F), 0xE9, 0x1F600)])
+def test_links_are_uris(character: str) -> None:
+    """Whatever was searched for: only what may stand in a query, the rest under percent signs."""
+    pairs = (("identifier", f"a{character}b"), ("patient:identifier", "urn:oid:1|b"))
+    bundle = searchset(Query("Patient", understood=pairs), [], BASE, None, None)
+    _, _, sent = bundle["link"][0]["url"].partition("?")
+    assert QUERY.fullmatch(sent)
+    assert parse_qsl(sent) == list(pairs)
 
 
 @pytest.mark.parametrize("code", Code)

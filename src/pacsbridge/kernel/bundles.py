@@ -53,5 +53,5 @@ def _links(query: Query, base_url: str, following: Cursor | None) -> Sequence[di
 
 def _url(query: Query, base_url: str, cursor: Cursor | None) -> str:
     pairs = [*query.understood, *([(CURSOR, cursor.encode())] if cursor else [])]
-    parameters = urlencode(pairs, quote_via=quote, safe="|,:/$")
+    parameters = urlencode(pairs, quote_via=quote, safe=",:/$")
     return f"{base_url}/{query.type}" + (f"?{parameters}" if parameters else "")
