@@ -3,6 +3,7 @@
     PacsbridgeError
     ├── Refused             what the caller sent is bad; sending it again changes nothing
     │   ├── NotUnderstood   not DICOM, no UIDs, a malformed parameter or body
+    │   │   └── NotSupported    legal, but not among what is offered here
     │   ├── Mismatch        the data set contradicts the command that carried it
     │   ├── TooLarge        beyond a stated limit (length, depth, count)
     │   └── NotAcceptable   no representation that the caller accepts
@@ -31,6 +32,10 @@ class NotUnderstood(Refused):
     def __init__(self, message: str, parameter: str | None = None) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class NotSupported(NotUnderstood):
+    """Legal in its standard, but not offered here; leaving it out would change what comes out."""
 
 
 class Mismatch(Refused):

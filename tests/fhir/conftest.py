@@ -232,7 +232,7 @@ class Server:
     async def _listen(self, settings: FhirSettings) -> None:
         app = web.Application()
         app.add_subapp("/fhir", fhir_app(cast(Store, self.store), settings, self._executor))
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, auto_decompress=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.port = self._runner.addresses[0][1]

@@ -1,5 +1,6 @@
 """Searching: bundles, pages, handling of what is not understood, by GET and by POST."""
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -220,6 +221,48 @@ def test_bodies_that_cannot_be_used(fhir: Any, body: bytes, type_: str, status: 
     response = fhir("/ImagingStudy/_search", method="POST", data=body, headers={"Content-Type": type_})
     assert response.status_code == status
     assert response.json()["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Encoding": "gzip"}, 400),
+        ({"Content-Encoding": "deflate"}, 415),
+        ({"Content-Encoding": "br"}, 415),
+        ({"Content-Encoding": "zstd"}, 415),
+        ({"Content-Encoding": "pigeon"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded; charset=pigeon"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded; charset=utf-16"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}, 200),
+    ],
+)
+def test_codings_of_a_body(fhir: Any, headers: dict[str, str], status: int) -> None:
+    """A body that is not what it claims, a coding or charset that is not taken: the client's fault."""
+    plain = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = fhir("/ImagingStudy/_search", method="POST", data=b"status=available", headers=plain | headers)
+    assert response.status_code == status
+    assert response.json()["resourceType"] == ("Bundle" if status == 200 else "OperationOutcome")
+
+
+def test_a_body_may_be_compressed(fhir: Any) -> None:
+    """With gzip it searches as it does without."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
+    body = gzip.compress(b"patient=p1&_count=1")
+    response = fhir("/ImagingStudy/_search", method="POST", data=body, headers=headers)
+    assert ids(response.json()) == ["1.2.3"]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "_has:Observation:subject:code=x", "_list=1", "_filter=status eq available", "_query=all",
+        "_text=chest", "_content=chest", "patient.name=x", "patient:Patient.name=x", "modality:above=CT",
+    ],
+)  # fmt: skip
+def test_a_filter_that_is_not_offered_is_refused(fhir: Any, search: str) -> None:
+    """Leaving it out would return everything: 400, even for a client that asks for leniency."""
+    response = fhir(f"/ImagingStudy?{search}", headers={"Prefer": "handling=lenient"})
+    assert (response.status_code, response.json()["issue"][0]["code"]) == (400, "not-supported")
 
 
 def test_a_body_that_never_ends(serve: Any) -> None:

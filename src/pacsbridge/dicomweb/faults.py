@@ -18,6 +18,7 @@ STATUS: Mapping[type[errors.PacsbridgeError], HTTPStatus] = {
     errors.PacsbridgeError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.Refused: HTTPStatus.BAD_REQUEST,
     errors.NotUnderstood: HTTPStatus.BAD_REQUEST,
+    errors.NotSupported: HTTPStatus.BAD_REQUEST,
     errors.Mismatch: HTTPStatus.CONFLICT,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,

@@ -14,6 +14,7 @@ STATUSES: Mapping[type[errors.PacsbridgeError], int] = {
     errors.Misconfigured: 0xA700,
     errors.Mismatch: 0xA900,
     errors.NotUnderstood: 0xC000,
+    errors.NotSupported: 0xC000,
     errors.TooLarge: 0xC001,
     errors.Refused: 0xC002,
     errors.Absent: 0xC003,

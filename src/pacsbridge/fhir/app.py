@@ -30,10 +30,9 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("GET", INSTANCE + "/_history"): "the history of a resource",
     ("GET", TYPE + "/_history"): "the history of a type",
     ("GET", "/_history"): "the history of everything",
-    ("GET", "/.well-known/smart-configuration"): "SMART App Launch",
     ("POST", ""): "batch",
 }
-"""Interactions that clients may try and that are answered 404 for now."""
+"""Interactions that clients may try and that are answered 501 for now."""
 
 
 def fhir_app(store: Store, settings: FhirSettings, executor: Executor) -> web.Application:
@@ -52,6 +51,6 @@ def fhir_app(store: Store, settings: FhirSettings, executor: Executor) -> web.Ap
 
 def _not_yet(what: str) -> Handler:
     async def answer(_request: web.Request) -> web.StreamResponse:
-        raise web.HTTPNotFound(reason=f"{what} is not implemented yet")
+        raise web.HTTPNotImplemented(reason=f"{what} is not implemented yet")
 
     return answer

@@ -31,6 +31,7 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.PacsbridgeError: Fault(HTTPStatus.INTERNAL_SERVER_ERROR, Code.EXCEPTION),
     errors.Refused: Fault(HTTPStatus.BAD_REQUEST, Code.INVALID),
     errors.NotUnderstood: Fault(HTTPStatus.BAD_REQUEST, Code.VALUE),
+    errors.NotSupported: Fault(HTTPStatus.BAD_REQUEST, Code.NOT_SUPPORTED),
     errors.Mismatch: Fault(HTTPStatus.UNPROCESSABLE_ENTITY, Code.PROCESSING),
     errors.TooLarge: Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.TOO_LONG),
     errors.NotAcceptable: Fault(HTTPStatus.NOT_ACCEPTABLE, Code.NOT_SUPPORTED),
@@ -47,6 +48,7 @@ _CODES: Mapping[int, Code] = {
     HTTPStatus.REQUEST_TIMEOUT: Code.TRANSIENT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Code.TOO_LONG,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Code.NOT_SUPPORTED,
+    HTTPStatus.NOT_IMPLEMENTED: Code.NOT_SUPPORTED,
 }
 """Issue types of the answers that the HTTP library raises."""
 

@@ -1,6 +1,7 @@
 """Names and values out of a URL or a form, decoded strictly: a fault is the client's to mend."""
 
 import asyncio
+import zlib
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -14,6 +15,8 @@ FORM = web.RequestKey("pacsbridge_form", list)
 """The parameters of a form, once it has been read."""
 
 _FORM = "application/x-www-form-urlencoded"
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
+_CODINGS = ("", "identity", "gzip")
 _MOST = 1000
 
 
@@ -34,16 +37,44 @@ def of_url(request: web.Request) -> Pairs:
 
 async def of_form(request: web.Request) -> Pairs:
     """The parameters of a form body (`POST …/_search`), at most `max_body` bytes."""
-    if request.content_type != _FORM:
-        raise web.HTTPUnsupportedMediaType(reason=f"a search is sent as {_FORM}")
+    _check_form(request)
     settings = request.config_dict[SERVICE].settings
     try:
         async with asyncio.timeout(settings.body_seconds):
             body = await _bounded(request, settings.max_body)
     except TimeoutError as exc:
         raise web.HTTPRequestTimeout(reason="the body did not arrive in time") from exc
+    if _coding(request) == "gzip":
+        body = _inflated(body, settings.max_body)
     request[FORM] = _decoded(body.decode("utf-8", errors="surrogateescape"))
     return request[FORM]
+
+
+def _check_form(request: web.Request) -> None:
+    if request.content_type != _FORM:
+        raise web.HTTPUnsupportedMediaType(reason=f"a search is sent as {_FORM}")
+    if (request.charset or "utf-8").lower() not in _CHARSETS:
+        raise web.HTTPUnsupportedMediaType(reason="a form is sent in UTF-8")
+    if _coding(request) not in _CODINGS:
+        raise web.HTTPUnsupportedMediaType(reason="a form is sent plain or with gzip")
+
+
+def _coding(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "identity").strip().lower()
+
+
+def _inflated(body: bytes, most: int) -> bytes:
+    """A gzip body, of which no more is inflated than may be."""
+    engine = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        plain = engine.decompress(body, most + 1)
+    except zlib.error as exc:
+        raise NotUnderstood("the body is not gzip, which its header names") from exc
+    if len(plain) > most:
+        raise TooLarge(f"a body is at most {most} bytes")
+    if not engine.eof:
+        raise NotUnderstood("the body ends before its gzip does")
+    return plain
 
 
 def control(request: web.Request, name: str) -> str | None:

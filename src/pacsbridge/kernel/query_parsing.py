@@ -1,15 +1,16 @@
 """FHIR search parameters, as decoded pairs of name and text → Query, by the table of search parameters.
 
 A parameter that is not in the table is left out and named in `Query.ignored`, or refused under strict
-handling. Everything else that cannot be used as sent is refused: a malformed value, a modifier or a chain
-that is not supported (FHIR R4 search, "modifiers": a server SHALL reject those), too many values.
+handling; those that FHIR defines as filters for every server are always refused. Everything else that cannot
+be used as sent is refused: a malformed value, a modifier or a chain that is not supported (FHIR R4 search,
+"modifiers": a server SHALL reject those), too many values.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pacsbridge.errors import NotUnderstood
+from pacsbridge.errors import NotSupported, NotUnderstood
 from pacsbridge.kernel import search_values
 from pacsbridge.kernel.query import Clause, Cursor, Kind, Query, Value
 from pacsbridge.kernel.search_parameters import Parameter, find
@@ -38,7 +39,7 @@ def parse(type_: str, pairs: Pairs, settings: SearchSettings, *, strict: bool = 
     found = [(name, text, _understand(type_, name, text, settings)) for name, text in _ordered(pairs)]
     ignored = tuple(name for name, _text, meaning in found if meaning is None)
     if ignored and strict:
-        raise NotUnderstood("this search parameter is not supported", parameter=ignored[0])
+        raise NotSupported("this search parameter is not supported", parameter=ignored[0])
     fields: dict[str, Any] = {"count": settings.default_count}
     for _name, _text, meaning in found:
         fields |= meaning if isinstance(meaning, Mapping) else {}
@@ -76,7 +77,7 @@ def _understand(
             return _CONTROLS[name](text, settings)
         return _clause(type_, name, text, settings)
     except NotUnderstood as exc:
-        raise NotUnderstood(str(exc), parameter=name) from exc
+        raise type(exc)(str(exc), parameter=name) from exc
 
 
 def _check(name: str, text: str) -> None:
@@ -89,17 +90,28 @@ def _clause(type_: str, name: str, text: str, settings: SearchSettings) -> Claus
     code, chained, _ = head.partition(".")
     parameter = find(type_, code)
     if parameter is None:
+        _refuse_filter(head)
         return None
     if chained or "." in modifier:
-        raise NotUnderstood("chained searches are not supported")
+        raise NotSupported("chained searches are not supported")
     if modifier and modifier not in parameter.supported_modifiers:
-        raise NotUnderstood("this modifier is not supported")
+        raise NotSupported("this modifier is not supported")
     if modifier == "missing":
         return Clause(parameter.param, parameter.kind, modifier, (search_values.missing(text),))
     texts = search_values.alternatives(text)
     if len(texts) > settings.max_alternatives:
         raise NotUnderstood(f"a parameter has at most {settings.max_alternatives} values")
     return _MODIFIED.get(modifier, _typed)(parameter, modifier, texts, settings)
+
+
+def _refuse_filter(head: str) -> None:
+    """What is not in the table is ignored, unless that would return what was to be filtered away."""
+    if head in _FILTERS:
+        raise NotSupported("this search parameter is not supported")
+
+
+_FILTERS = frozenset(("_has", "_list", "_filter", "_query", "_text", "_content"))
+"""Parameters that FHIR R4 search defines for every server, and that leave resources out."""
 
 
 def _plain(parameter: Parameter, modifier: str, texts: Sequence[str], settings: SearchSettings) -> Clause:
