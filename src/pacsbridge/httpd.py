@@ -3,8 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pacsbridge import metrics
@@ -13,7 +15,56 @@ from pacsbridge.errors import Misconfigured
 Checks = Mapping[str, Callable[[], str | None]]
 """Name of a part → what is wrong with it, None when nothing is."""
 
+SERVER = "pacsbridge"
+"""The header Server: what runs underneath is nobody's business."""
+
 _SHUTDOWN_SECONDS = 10
+
+_LINE_BYTES = 16 << 10
+"""The longest request line and header field."""
+
+
+class _Connection(RequestHandler):
+    """A connection whose answers to what is no proper request quote nothing of it."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The status in words; the connection ends."""
+        response = super().handle_error(request, status, exc, HTTPStatus(status).phrase)
+        response.headers["Server"] = SERVER
+        return response
+
+
+class _Connections(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """Bodies are handed over as they were sent: the applications refuse codings that they don't take."""
+
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+            auto_decompress=False,
+        )
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Connections(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+
+
+async def _sign(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = SERVER
 
 
 class HttpServer:
@@ -57,12 +108,13 @@ class HttpServer:
         self._loop.close()
 
     async def _listen(self) -> None:
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = _Runner(self._application())
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port, backlog=512).start()
 
     def _application(self) -> web.Application:
         app = web.Application()
+        app.on_response_prepare.append(_sign)
         app.router.add_get("/", _welcome)
         app.router.add_get("/health/live", _live)
         app.router.add_get("/health/ready", self._ready)

@@ -76,6 +76,7 @@ def test_wrong_method_and_path(bridge: Bridge) -> None:
     answered(response, 405)
     assert "GET" in response.headers["Allow"]
     answered(requests.get(bridge.url + "/nowhere", timeout=30), 404)
+    answered(requests.get(bridge.url, timeout=30), 404)
 
 
 def test_discarded_is_410(bridge: Bridge) -> None:

@@ -54,10 +54,15 @@ def dicomweb_app(
     describing = asyncio.Semaphore(settings.metadata_jobs)
     app[SERVICE] = Service(store, packs, settings, executor, courier, describing)
     app.router.add_routes([web.get(path, handler) for path, handler in READS.items()])
+    app.router.add_get("", _nothing)
     app.router.add_routes(
         [web.route(method, path, _not_yet(what)) for (method, path), what in NOT_YET.items()]
     )
     return app
+
+
+async def _nothing(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
 
 
 def _not_yet(what: str) -> Handler:
