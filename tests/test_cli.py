@@ -299,12 +299,23 @@ def test_why(run: Callable[..., Result], samples: Path) -> None:
     study = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
     assert study in run("why", study).stdout
     told = json.loads(run("why", study, "--json").stdout)
-    assert len(told["instances"]) == 1
+    assert len(told["instances"]) == told["counts"]["instances"] == 1
     assert "nothing is known" in one_line(run("why", "2.999.404"), 1)
+
+
+@pytest.mark.parametrize(
+    "command", [("why", "1.2"), ("dead-letters", "list"), ("dead-letters", "show", "1.2")]
+)
+def test_asking_where_there_is_no_store(run: Callable[..., Result], config: Path, command: list[str]) -> None:
+    """Says so, and makes none."""
+    data = config.parent / "data"
+    assert one_line(run(*command), 1) == f"pacsbridge: no store at {data}/index.sqlite"
+    assert not data.exists()
 
 
 def test_dead_letters(run: Callable[..., Result], tmp_path: Path) -> None:
     """An empty list is no fault; a key that is unknown is one."""
+    run("migrate")
     assert json.loads(run("dead-letters", "list", "--json").stdout) == []
     assert one_line(run("dead-letters", "show", "2.999.404"), 1)
 

@@ -257,3 +257,11 @@ def test_setting_is_made_once(store: Store) -> None:
     """The first caller's value stands."""
     assert store.setting("id_key", lambda: "a") == "a"
     assert store.setting("id_key", lambda: "b") == "a"
+
+
+def test_why_says_how_much_it_leaves_out(store: Store) -> None:
+    """At most 100 records of a kind, and how many there are."""
+    store.put([arrival(number) for number in range(123)], {}, NOW)
+    found = store.why("1.2.3")
+    assert (len(found["instances"]), found["counts"]["instances"]) == (100, 123)
+    assert found["counts"]["studies"] == 1

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from pacsbridge.commands.answering import (
 from pacsbridge.config import load
 from pacsbridge.config.effective import effective
 from pacsbridge.errors import Misconfigured
+from pacsbridge.store.engine import embedded_file
+from pacsbridge.store.store import Store
 
 
 @click.command()
@@ -54,25 +57,43 @@ def _print_check(shown: dict[str, Any], findings: Sequence[Finding]) -> None:
 @json_option
 def why(key: str, file: Path | None, as_json: bool) -> None:
     """What is known of a UID, accession or patient ID: where it came from, what failed, what is queued."""
-    with answering():
-        store = runtime.open_store(settings_of(file))
-        try:
-            found = store.why(key)
-        finally:
-            store.close()
+    with answering(), closing(_opened(file)) as store:
+        found = store.why(key)
     if as_json:
         click.echo(json_text(found))
     else:
         _print_findings(found)
-    if not any(found.values()):
+    if not any(found["counts"].values()):
         fail("nothing is known under that key")
 
 
-def _print_findings(found: Any) -> None:
-    for kind, rows in found.items():
-        for row in rows:
-            values = ", ".join(f"{name}: {value}" for name, value in row.items() if value is not None)
-            click.echo(f"{kind}: {values}")
+def _print_findings(found: Mapping[str, Any]) -> None:
+    for kind, count in found["counts"].items():
+        for row in found[kind]:
+            click.echo(_HEADINGS[kind])
+            for name, value in row.items():
+                if value is not None:
+                    click.echo(f"  {name:<16} {value}")
+        if count > len(found[kind]):
+            click.echo(f"… and {count - len(found[kind])} more {kind.replace('_', ' ')}")
+
+
+_HEADINGS = {
+    "studies": "study",
+    "instances": "instance",
+    "issues": "issue",
+    "conflicts": "conflict",
+    "dead_letters": "dead letter",
+}
+
+
+def _opened(file: Path | None) -> Store:
+    """The store, which these commands ask and never make."""
+    settings = settings_of(file)
+    path = embedded_file(settings.store.url, settings.data_dir)
+    if path is not None and not path.exists():
+        fail(f"no store at {path}")
+    return runtime.open_store(settings)
 
 
 @click.command()
@@ -136,11 +157,8 @@ def _not_yet(command: str, _key: str) -> None:
 
 
 def _letters(file: Path | None) -> list[dict[str, object]]:
-    store = runtime.open_store(settings_of(file))
-    try:
+    with closing(_opened(file)) as store:
         return [letter.as_dict() for letter in store.dead_letters()]
-    finally:
-        store.close()
 
 
 def _print_letters(letters: Sequence[dict[str, object]], as_json: bool) -> None:

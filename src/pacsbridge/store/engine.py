@@ -91,6 +91,12 @@ class Database:
             self._lock.release()
 
 
+def embedded_file(url: str, data_dir: Path) -> Path | None:
+    """The file of an embedded database, None for a server. Raises Misconfigured."""
+    resolved = _resolved(url, data_dir)
+    return Path(str(resolved.database)) if resolved.get_backend_name() == "sqlite" else None
+
+
 def _resolved(url: str, data_dir: Path) -> URL:
     if url == "sqlite":
         return URL.create("sqlite", database=str(data_dir / "index.sqlite"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, func, literal, or_, select, update
 
 from pacsbridge.kernel.values import clean
 from pacsbridge.store import schema
@@ -61,8 +61,11 @@ def dead_letters(connection: Connection, limit: int) -> Sequence[DeadLetter]:
     return [DeadLetter(*row) for row in connection.execute(query)]
 
 
-def why(connection: Connection, key: str) -> Mapping[str, Sequence[Mapping[str, object]]]:
-    """Every record about a UID, an accession or a patient ID, by the kind of record."""
+def why(connection: Connection, key: str) -> Mapping[str, Any]:
+    """The records about a UID, an accession or a patient ID, by the kind of record, at most 100 of each.
+
+    `counts` says how many there are of each kind.
+    """
     c, e, i = schema.study.c, schema.series.c, schema.instance.c
     studies = _studies(connection, key)
     uids = [key, *connection.execute(select(c.uid).where(c.pk.in_(studies))).scalars()]
@@ -70,16 +73,25 @@ def why(connection: Connection, key: str) -> Mapping[str, Sequence[Mapping[str, 
     held = or_(e.uid == key, i.uid == key, and_(c.pk.in_(studies), literal(not _is_below(connection, key))))
     shown = (c.uid.label("study"), e.uid.label("series"), i.uid, i.sop_class, i.transfer_syntax, i.location)
     instances = select(*shown, i.size, i.source, i.received).select_from(joined).where(held)
-    return {
-        "studies": _rows(
-            connection,
-            select(c.uid, c.revision, c.published, c.changed, c.due, c.sources).where(c.pk.in_(studies)),
-        ),
-        "instances": _rows(connection, instances.order_by(i.pk).limit(_MOST)),
-        "issues": _matching(connection, schema.issue, uids),
-        "conflicts": _matching(connection, schema.conflict, uids),
-        "dead_letters": _rows(connection, _dead(uids)),
+    state = select(c.uid, c.revision, c.published, c.changed, c.due, c.sources)
+    queries = {
+        "studies": state.where(c.pk.in_(studies)),
+        "instances": instances.order_by(i.pk),
+        "issues": _matching(schema.issue, uids),
+        "conflicts": _matching(schema.conflict, uids),
+        "dead_letters": _dead(uids),
     }
+    found = {kind: _rows(connection, query.limit(_MOST)) for kind, query in queries.items()}
+    counts = {kind: _count(connection, query, len(found[kind])) for kind, query in queries.items()}
+    return {**found, "counts": counts}
+
+
+def _count(connection: Connection, query: Any, shown: int) -> int:
+    """How many rows there are, `shown` of which have been read."""
+    if shown < _MOST:
+        return shown
+    whole = query.order_by(None).subquery()
+    return connection.execute(select(func.count()).select_from(whole)).scalar() or 0
 
 
 def _is_below(connection: Connection, key: str) -> bool:
@@ -108,9 +120,9 @@ _IDENTIFIERS = ("ImagingStudy.identifier", "ImagingStudy.subject:identifier")
 _MOST = 100
 
 
-def _matching(connection: Connection, table: Table, keys: Sequence[str]) -> Sequence[Mapping[str, object]]:
+def _matching(table: Table, keys: Sequence[str]) -> Any:
     named: ColumnElement[bool] = or_(table.c.study_uid.in_(keys), table.c.instance_uid.in_(keys))
-    return _rows(connection, select(table).where(named).limit(_MOST))
+    return select(table).where(named)
 
 
 def _dead(keys: Sequence[str]) -> Any:

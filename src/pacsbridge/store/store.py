@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
@@ -197,8 +198,8 @@ class Store:
         with self._database.read() as connection:
             return findings.dead_letters(connection, limit)
 
-    def why(self, key: str) -> Mapping[str, Sequence[Mapping[str, object]]]:
-        """What is on record about a UID: studies, instances, issues, conflicts, dead letters."""
+    def why(self, key: str) -> Mapping[str, Any]:
+        """What is on record about a UID, by kind, at most 100 each, and the `counts` of all."""
         with self._database.read() as connection:
             return findings.why(connection, key)
 
