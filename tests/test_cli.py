@@ -215,6 +215,39 @@ def test_check(run: Callable[..., Result]) -> None:
     assert all(finding["ok"] for finding in told["checks"])
 
 
+@pytest.mark.parametrize("url", ["", '[store]\nurl = "postgresql://127.0.0.1:1/x"\n'])
+def test_check_leaves_no_trace(run: Callable[..., Result], config: Path, url: str) -> None:
+    """What `serve` would make is not made."""
+    with config.open("a") as file:
+        file.write(url)
+    assert run("check").exit_code == bool(url)
+    assert not (config.parent / "data").exists()
+
+
+@pytest.mark.parametrize("which", ["dimse", "fhir"])
+def test_check_of_a_port_in_use(run: Callable[..., Result], config: Path, which: str) -> None:
+    """What `serve` could not listen on is a finding."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports(config)[which]))
+        taken.listen()
+        result = run("check")
+    assert result.exit_code == 1
+    assert f"FAILED {which}: {which}.port: cannot listen" in result.stdout
+    assert "in use" in result.stdout
+
+
+@pytest.mark.parametrize("taken", ["data", "data/lock/x"])
+def test_check_of_a_data_dir_that_serve_refuses(
+    run: Callable[..., Result], tmp_path: Path, taken: str
+) -> None:
+    """A file where the directory should be, or a name in it that cannot be written."""
+    (tmp_path / taken).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / taken).touch()
+    result = run("check")
+    assert result.exit_code == 1
+    assert "FAILED data_dir: data_dir: cannot write to" in result.stdout
+
+
 def test_check_of_a_peer_that_is_away(
     run: Callable[..., Result], config: Path, free_port: Callable[[], int]
 ) -> None:

@@ -1,13 +1,16 @@
 """What `pacsbridge check` tries: the database, the disk, the ports, every peer that has an address."""
 
+import errno
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pacsbridge import runtime
+from pacsbridge import datadir, runtime
 from pacsbridge.config import Config
 from pacsbridge.dimse.echo import echo
-from pacsbridge.errors import PacsbridgeError
+from pacsbridge.errors import PacsbridgeError, Unavailable
+from pacsbridge.store.engine import embedded_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,11 @@ def check_all(settings: Config) -> list[Finding]:
 
 
 def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "data_dir", lambda: _data_dir(settings)
     yield "store", lambda: _store(settings)
     yield "blobs", lambda: _blobs(settings)
+    yield "dimse", lambda: _port("dimse.port", settings.dimse.host, settings.dimse.port)
+    yield "fhir", lambda: _port("fhir.port", settings.fhir.host, settings.fhir.port)
     for peer in settings.peers:
         host = peer.host
         if host is not None and "/" not in host:
@@ -47,11 +53,32 @@ def _tried(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, True, check())
     except PacsbridgeError as exc:
         return Finding(name, False, str(exc))
+    except OSError as exc:
+        return Finding(name, False, exc.strerror or str(exc))
+
+
+def _data_dir(settings: Config) -> str:
+    datadir.try_out(settings.data_dir)
+    return f"{settings.data_dir} can be written"
+
+
+def _port(key: str, host: str, port: int) -> str:
+    """As the servers bind, but without listening."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+    except OSError as exc:
+        in_use = "in use, by a running pacsbridge perhaps" if exc.errno == errno.EADDRINUSE else exc.strerror
+        raise Unavailable(f"{key}: cannot listen on {host}:{port} ({in_use})") from exc
+    return f"{host}:{port} is free"
 
 
 def _store(settings: Config) -> str:
-    if settings.store.url == "sqlite" and not settings.data_dir.exists():
-        return "no data directory yet: the first start makes it"
+    path = embedded_file(settings.store.url, settings.data_dir)
+    if path is not None and not path.exists():
+        return "no store yet: the first start makes it"
     store = runtime.open_store(settings, migrate=False)
     try:
         store.ping()

@@ -31,6 +31,21 @@ def make(folder: Path) -> None:
         raise Misconfigured(f"data_dir: cannot make {folder} ({exc.strerror})") from exc
 
 
+def try_out(folder: Path) -> None:
+    """Whether the directory can be made and written, without doing either. Raises Misconfigured."""
+    whole = folder.absolute()
+    present = next(one for one in (whole, *whole.parents) if os.path.lexists(one))
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        verb = "write to" if present == whole else "make"
+        raise Misconfigured(f"data_dir: cannot {verb} {folder} ({present} is not a folder to write to)")
+    try:
+        os.close(os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise Misconfigured(f"data_dir: cannot write to {folder} ({exc.strerror})") from exc
+
+
 @contextmanager
 def held(folder: Path, *, alone: bool = False) -> Iterator[None]:
     """Use the directory together with other processes, or alone.

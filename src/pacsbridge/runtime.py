@@ -42,8 +42,12 @@ def now() -> int:
 
 
 def open_store(settings: Config, *, migrate: bool = True) -> Store:
-    """The store of a configuration, brought up to date. Raises Misconfigured, Unavailable."""
-    datadir.make(settings.data_dir)
+    """The store of a configuration, brought up to date in its data directory if `migrate`.
+
+    Raises Misconfigured, Unavailable.
+    """
+    if migrate:
+        datadir.make(settings.data_dir)
     password = None
     if settings.store.password_file is not None:
         password = config.secret(settings.store.password_file, "store.password_file").decode()
@@ -63,6 +67,7 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
 
 def migrate(settings: Config) -> int:
     """Bring the schema up to date; returns how many migrations ran. Raises Misconfigured, Unavailable."""
+    datadir.make(settings.data_dir)
     store = open_store(settings, migrate=False)
     done = _migrated(store)
     store.close()
