@@ -139,11 +139,11 @@ def send(port: int, ae: str, count: int, *, large: bool, studies: bool, offset: 
             times.append(time.perf_counter())
         sock.sendall(struct.pack(">BBII", 5, 0, 4, 0))
         pdu(sock)
-    tenth = max(1, count // 10)
+    tenth = count // 10
     return {
         "statuses": {f"0x{status:04X}": n for status, n in statuses.items()},
         "seconds": times[-1] - times[0],
-        "slowdown": (times[-1] - times[-1 - tenth]) / (times[tenth] - times[0]),
+        "slowdown": (times[-1] - times[-1 - tenth]) / (times[2 * tenth] - times[tenth]),
     }
 
 
@@ -152,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("ae")
-    parser.add_argument("count", type=int)
+    parser.add_argument("count", type=int, help="10 at least")
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--studies", action="store_true")
     parser.add_argument("--offset", type=int, default=1)
