@@ -31,6 +31,8 @@ _MOMENT = re.compile(
     r"(?P<zone>Z|[+\- ][0-9]{2}:[0-9]{2})?)?)?)?"
 )
 
+_NO_APOSTROPHES = dict.fromkeys(map(ord, "'`\u00b4\u02b9\u02bb\u02bc\u02c8\u2018\u2019\u201b\u2032"))
+
 _SECOND = 1_000_000
 _MINUTE = 60 * _SECOND
 _DAY = 86_400 * _SECOND
@@ -150,9 +152,19 @@ def missing(text: str) -> MissingValue:
 
 
 def normalised(text: str) -> str:
-    """Without case, accents and runs of white space: how strings are compared (FHIR R4 search, "string")."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).split())
+    """How strings are compared: without case, accents and punctuation (FHIR R4 search, "string").
+
+    O'Neil is ONEIL; other punctuation parts words, as white space does.
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(_NO_APOSTROPHES).casefold())
+    return " ".join("".join(map(_compared, plain)).split())
+
+
+def _compared(character: str) -> str:
+    """What is left of one decomposed character."""
+    if unicodedata.combining(character) or character == "'":
+        return ""
+    return " " if unicodedata.category(character).startswith("P") else character
 
 
 def string(text: str) -> StringValue:
