@@ -39,6 +39,24 @@ def test_a_missing_or_illegal_uid_is_refused(keyword: str, value: str | None) ->
     assert not value or not value.strip() or value not in str(refused.value)
 
 
+def test_a_name_that_names_nobody_is_left_out() -> None:
+    """Dashes that fill a field: no person, and on record; an empty name is no issue."""
+    facts = extract(
+        header(
+            PatientName=("----",),
+            NameOfPhysiciansReadingStudy=("--^-", "Doe^Jane"),
+            OperatorsName=("*****",),
+            ReferringPhysicianName=("^^",),
+        )
+    )
+    assert "name" not in facts.patient
+    assert [one["display"] for one in facts.study["interpreters"]] == ["Jane Doe"]
+    assert "performers" not in facts.series
+    assert sorted(issue.keyword for issue in facts.issues) == [
+        "NameOfPhysiciansReadingStudy", "OperatorsName", "PatientName",
+    ]  # fmt: skip
+
+
 def test_issues_of_the_reader_come_first() -> None:
     """Decoding faults are kept before those of the values."""
     decoding = Issue("PatientName", "D?", "not in the character set")

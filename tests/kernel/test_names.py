@@ -17,6 +17,7 @@ PN = st.text(st.characters(exclude_categories=()) | st.sampled_from("^^^==  "))
         ("=山田^太郎", "山田 太郎"), ("==やまだ^たろう", "やまだ たろう"),
         ("Yamada^Tarou=山田^太郎", "Tarou Yamada"),
         ("", None), ("^^^^", None), ("==", None), (" ^ ", None),
+        ("----", None), ("-^.=?", None), ("--=山田", "山田"), ("O'Neil^-", "- O'Neil"), ("7", "7"),
     ],
 )  # fmt: skip
 def test_readable(text: str, expected: str | None) -> None:

@@ -178,9 +178,11 @@ def _patient_issuer(attributes: Attributes, scope: Scope, default: str | None) -
     return references.universally(item, scope, namespace, scope.context.patient_systems, default)
 
 
-def patient_names(attributes: Attributes, _scope: Scope) -> dict[str, Any] | None:
+def patient_names(attributes: Attributes, scope: Scope) -> dict[str, Any] | None:
     """Patient's Name (0010,0010), its groups by representation."""
     value = attributes.text("PatientName")
+    if value and names.is_filling(value):
+        scope.note("PatientName", value, "names nobody")
     return names.human_names(value) or None if value else None
 
 

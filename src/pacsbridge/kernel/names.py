@@ -41,6 +41,11 @@ def readable(text: str) -> str | None:
     return next((written for group in others if (written := _written(group))), None)
 
 
+def is_filling(text: str) -> bool:
+    """Whether a PN has been filled in without naming anybody."""
+    return bool(text.strip("^= ")) and readable(text) is None
+
+
 def display(names: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Readable text of `human_names`; the alphabetic group where there is one."""
     if name := names.get("ABC"):
@@ -57,7 +62,12 @@ def _written(group: str) -> str:
 
 
 def _components(group: str) -> Sequence[str]:
-    """Family, given, middle name, prefix, suffix: cleaned, empty where one lacks, no more than five."""
+    """Family, given, middle name, prefix, suffix: cleaned, empty where one lacks, no more than five.
+
+    All are empty where there is no letter or digit in any script: `----` fills a field, it names nobody.
+    """
+    if not any(map(str.isalnum, group)):
+        return [""] * 5
     parts = [clean(part) for part in group.split("^", 5)[:5]]
     return parts + [""] * (5 - len(parts))
 

@@ -6,7 +6,7 @@ from typing import Any
 from pacsbridge.kernel import concepts
 from pacsbridge.kernel.attributes import Attributes
 from pacsbridge.kernel.identity import Identifier, Issuer, identifier, issuer
-from pacsbridge.kernel.names import readable
+from pacsbridge.kernel.names import is_filling, readable
 from pacsbridge.kernel.scope import Scope
 from pacsbridge.kernel.terminology import PARTICIPATIONS
 
@@ -65,7 +65,10 @@ def people(attributes: Attributes, scope: Scope, names: str, identifications: st
 
     Names and items belong together by their order where there are equally many.
     """
-    displays = [readable(text) for text in attributes.texts(names)]
+    texts = attributes.texts(names)
+    for text in filter(is_filling, texts):
+        scope.note(names, text, "names nobody")
+    displays = [readable(text) for text in texts]
     items = scope.items(attributes, identifications)
     if not items:
         return [reference("Practitioner", display=display) for display in displays if display]
