@@ -18,9 +18,11 @@ from click.testing import CliRunner, Result
 
 from pacsbridge import datadir
 from pacsbridge.cli import COMMANDS, main
+from pacsbridge.dicom.reader import read_header
 from pacsbridge.dimse.push import push
 from pacsbridge.errors import PacsbridgeError
 from pacsbridge.samples import write_samples
+from pacsbridge.store import findings
 
 
 def r4() -> ModuleType:
@@ -344,6 +346,48 @@ def test_asking_where_there_is_no_store(run: Callable[..., Result], config: Path
     data = config.parent / "data"
     assert one_line(run(*command), 1) == f"pacsbridge: no store at {data}/index.sqlite"
     assert not data.exists()
+
+
+def test_why_says_what_it_leaves_out(
+    run: Callable[..., Result], samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is more than is shown, the number of the rest stands at the end of its kind."""
+    files = sorted((samples / "ct-head").iterdir())[:3]
+    run("import", *files)
+    monkeypatch.setattr(findings, "_MOST", 2)
+    study = read_header(files[0].read_bytes()).attributes.text("StudyInstanceUID")
+    lines = run("why", study).stdout.splitlines()
+    assert lines.count("instance") == 2
+    assert "… and 1 more instances" in lines
+
+
+def test_damaged_database(run: Callable[..., Result], samples: Path, config: Path) -> None:
+    """The file is named, and so is the way out, which works."""
+    run("import", samples / "bundled")
+    index = config.parent / "data" / "index.sqlite"
+    index.write_bytes(b"no database" * 1000)
+    for name in ("index.sqlite-wal", "index.sqlite-shm"):
+        index.with_name(name).unlink(missing_ok=True)
+    for command in (("why", "1.2"), ("import", samples), ("reindex",)):
+        line = one_line(run(*command), 1)
+        assert f"{index} is damaged" in line
+        assert "pacsbridge reindex" in line
+    index.rename(index.with_name("away"))
+    assert run("reindex").exit_code == 0
+
+
+def test_reindex_over_a_damaged_pack(run: Callable[..., Result], samples: Path, config: Path) -> None:
+    """The rest is indexed; how much is damaged is told, and is no success."""
+    files = sorted((samples / "ct-head").iterdir())[:3]
+    run("import", *files)
+    (pack,) = (config.parent / "data" / "packs").iterdir()
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    pack.write_bytes(content)
+    for _ in range(2):
+        result = run("reindex")
+        assert "1 damaged records" in one_line(result, 1)
+        assert "2 instances indexed" in result.stdout
 
 
 def test_dead_letters(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -112,18 +112,22 @@ def open_publisher(settings: Config, store: Store) -> Publisher:
     return Publisher(store, wiring.publication(settings, id_key(settings, store)), now)
 
 
-def reindex(settings: Config) -> int:
-    """Rebuild the facts from the packs and publish them; returns how many instances there are."""
+def reindex(settings: Config) -> tuple[int, int]:
+    """Rebuild the facts from the packs and publish them.
+
+    Returns how many instances there are, and how many records are damaged.
+    """
     with offline(settings, alone=True) as (store, intake, publisher):
         intake.indexer.drain()
         store.forget_facts()
+        intake.damaged = 0
         count = intake.recover({})
         if not intake.indexer.drain(3600):
             raise Unavailable(
                 "the index could not be rebuilt: " + (intake.indexer.fault() or "it takes too long")
             )
         publisher.publish_all()
-    return count
+    return count, intake.damaged
 
 
 def free_bytes(settings: Config) -> int:

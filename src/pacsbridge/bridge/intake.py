@@ -97,6 +97,7 @@ class Intake:
         self._limits = limits
         self.indexer = Indexer(store, clock)
         self.packs = Packs(data_dir, committed=self._committed, **pack_options)
+        self.damaged = 0
         self._look_seconds = look_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="recovery", daemon=True)
@@ -202,7 +203,8 @@ class Intake:
     def recover(self, done: Mapping[str, int] | None = None) -> int:
         """Queue what lies in the packs behind the indexed positions; returns how many instances that is.
 
-        What a living process writes is left to it. Damaged records are put on record.
+        What a living process writes is left to it. Damaged records are put on record, and counted in
+        `damaged`.
         """
         entries = self.packs.replay(self._store.checkpoints() if done is None else done)
         return sum(self._again(entry) for entry in entries)
@@ -229,6 +231,7 @@ class Intake:
             raise
         except Exception as exc:
             reason = str(exc) if isinstance(exc, PacsbridgeError) else f"internal fault: {type(exc).__name__}"
+            self.damaged += entry.damaged
             kind, key = "damaged" if entry.damaged else "index", entry.location or entry.pack
             letter = DeadLetter(kind, key, reason, source.uri, entry.location or None)
             self._store.bury(letter, self._clock())

@@ -108,5 +108,7 @@ def reindex(file: Path | None) -> None:
     """Rebuild the index from the stored files; published versions keep their numbers. Stop `serve` first."""
     with answering():
         settings = settings_of(file)
-        count = runtime.reindex(settings)
+        count, damaged = runtime.reindex(settings)
         click.echo(f"{count} instances indexed")
+        if damaged:
+            fail(f"{damaged} damaged records could not be: see `pacsbridge dead-letters list`")

@@ -23,6 +23,8 @@ _POOL_SECONDS = 5
 _TURN_SECONDS = 10
 """How long a writer waits for others of its process, which may be waiting for a database that is away."""
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 _DATA_CLASSES = frozenset({"22", "23", "54"})
 """SQLSTATE classes about the value: data exception, integrity, program limit (an index entry too long)."""
 
@@ -50,7 +52,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection in a read transaction: one consistent view."""
-        with _translated(), self.engine.connect() as connection:
+        with _translated(self.engine), self.engine.connect() as connection:
             yield connection
 
     def point(self, table: str, column: str, key: str, value: str) -> Any:
@@ -76,7 +78,7 @@ class Database:
         `durable=False` leaves the sync of an embedded database to a later commit: for what the packs can
         restore after a power cut. A server has power cuts of its own, that this process would not notice.
         """
-        with self._turn(), _translated(), self.engine.connect() as plain:
+        with self._turn(), _translated(self.engine), self.engine.connect() as plain:
             connection = plain.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
             with connection.begin():
                 yield connection
@@ -155,21 +157,21 @@ def _translated_by_driver(engine: Engine) -> Iterator[None]:
     """Errors of the bare driver as those of the query builder."""
     driver = engine.dialect.loaded_dbapi.Error
     try:
-        with _translated():
+        with _translated(engine):
             yield
     except driver as exc:
-        raise Unavailable(f"the index is away ({type(exc).__name__})") from exc
+        raise Unavailable(_away(exc, engine)) from exc
 
 
 @contextmanager
-def _translated() -> Iterator[None]:  # noqa: C901 (one branch a kind of fault)
+def _translated(engine: Engine) -> Iterator[None]:  # noqa: C901 (one branch a kind of fault)
     """Driver errors as pacsbridge errors: bad data is the caller's, all else passes with time."""
     try:
         yield
     except DBAPIError as exc:
         if _is_data_fault(exc):
             raise NotUnderstood(f"the index refuses the value ({type(exc.orig).__name__})") from exc
-        raise Unavailable(f"the index is away ({type(exc.orig).__name__})") from exc
+        raise Unavailable(_away(exc.orig, engine)) from exc
     except PoolTimeoutError as exc:
         raise Unavailable("the index is away (no connection is free)") from exc
     except SQLAlchemyError as exc:
@@ -178,6 +180,14 @@ def _translated() -> Iterator[None]:  # noqa: C901 (one branch a kind of fault)
         raise NotUnderstood("the index refuses text that is not Unicode") from exc
     except OverflowError as exc:
         raise NotUnderstood("the index refuses a number of that size") from exc
+
+
+def _away(fault: BaseException | None, engine: Engine) -> str:
+    """What is wrong, and what to do where waiting does not help."""
+    if getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        name = engine.url.database
+        return f"{name} is damaged: restore it, or move it away and run `pacsbridge reindex`"
+    return f"the index is away ({type(fault).__name__})"
 
 
 def _is_data_fault(exc: DBAPIError) -> bool:
