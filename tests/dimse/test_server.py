@@ -16,6 +16,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role
 from pynetdicom.presentation import AllStoragePresentationContexts, build_context
+from structlog.testing import capture_logs
 
 from pacsbridge import errors
 from pacsbridge.dimse.settings import Peer
@@ -329,6 +330,21 @@ def test_strangers_are_refused_once_a_peer_is_listed(serve: Callable[..., Any], 
     with house.dial().associate(calling=b"CT1") as peer:
         assert peer.send(wire.store()).status() == 0
     assert house.shelf.taken[0].peer is known
+
+
+def test_the_log_says_why_a_caller_gets_nothing(serve: Callable[..., Any], wire: Any) -> None:
+    """The right title from elsewhere is told from a stranger; what a peer may not do is named."""
+    house = serve(Peer("CT1", services=frozenset({"echo"})), Peer("CT2", "192.0.2.1"))
+    with capture_logs() as lines:
+        for caller in (b"CT1", b"CT2", b"CT3"):
+            with house.dial() as peer:
+                peer.send(wire.associate(calling=caller)).read()
+    said = {line["calling_ae"]: line["reason"] for line in lines if "reason" in line and "calling_ae" in line}
+    assert said == {
+        "CT1": "peer may not use store",
+        "CT2": "calling AE title not from this address",
+        "CT3": "calling AE title not recognised",
+    }
 
 
 def test_a_peer_gets_the_services_that_it_is_listed_with(serve: Callable[..., Any]) -> None:

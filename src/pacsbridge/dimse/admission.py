@@ -1,14 +1,15 @@
 """The answer to an A-ASSOCIATE-RQ: who may come in, and on which terms (PS3.8 7.1, PS3.7 D)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import structlog
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
 
 from pacsbridge import metrics
-from pacsbridge.dimse.negotiation import ACCEPTED, negotiate, service_of
+from pacsbridge.dimse.negotiation import ACCEPTED, USER_REJECTION, negotiate, service_of
 from pacsbridge.dimse.receive import Caller, Context, Receiver
 from pacsbridge.dimse.register import Member, Register
 
@@ -17,6 +18,7 @@ log = structlog.get_logger("pacsbridge.dimse")
 REFUSALS: Mapping[str, tuple[int, int, int]] = {
     "called AE title not recognised": (1, 1, 7),
     "calling AE title not recognised": (1, 1, 3),
+    "calling AE title not from this address": (1, 1, 3),
     "shutting down": (2, 3, 1),
     "local limit exceeded": (2, 3, 2),
 }
@@ -50,7 +52,8 @@ def _refusal(caller: Caller, register: Register, member: Member) -> str | None:
     if settings.require_called_ae and caller.called_ae != settings.ae_title.strip():
         return "called AE title not recognised"
     if not register.directory.admits(caller.peer):
-        return "calling AE title not recognised"
+        known = register.directory.names(caller.calling_ae)
+        return f"calling AE title not {'from this address' if known else 'recognised'}"
     if register.closing:
         return "shutting down"
     return None if register.associate(member) else "local limit exceeded"
@@ -78,7 +81,11 @@ def _receiver(assoc: Association, caller: Caller, register: Register) -> Receive
         for number, cx in assoc._accepted_cx.items()
     }
     log.info(
-        "association accepted", contexts=len(contexts), refused=len(assoc._rejected_cx), **_names(caller)
+        "association accepted",
+        contexts=len(contexts),
+        refused=len(assoc._rejected_cx),
+        **_forbidden(assoc._rejected_cx),
+        **_names(caller),
     )
     return Receiver(
         contexts,
@@ -87,6 +94,13 @@ def _receiver(assoc: Association, caller: Caller, register: Register) -> Receive
         register.settings.limits,
         max_length=assoc.requestor.maximum_length or 0,
     )
+
+
+def _forbidden(rejected: Iterable[PresentationContext]) -> dict[str, str]:
+    """Why contexts were refused, where that is for the peer's `services`."""
+    refused = (cx for cx in rejected if cx.result == USER_REJECTION)
+    services = sorted({service_of(str(cx.abstract_syntax)) or "" for cx in refused})
+    return {"reason": f"peer may not use {', '.join(services)}"} if services else {}
 
 
 def _names(caller: Caller) -> dict[str, str]:

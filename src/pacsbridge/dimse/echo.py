@@ -2,16 +2,16 @@
 
 from pynetdicom import AE
 
-from pacsbridge.dimse.library_logs import tame
+from pacsbridge.dimse.library_logs import hushed
 from pacsbridge.dimse.negotiation import VERIFICATION
 from pacsbridge.errors import Unavailable
 
 _SECONDS = 10
 
 
+@hushed()
 def echo(calling_ae: str, called_ae: str, host: str, port: int) -> str:
     """What the peer's answer was, in words. Raises Unavailable when there is none."""
-    tame()
     entity = AE(calling_ae)
     entity.add_requested_context(VERIFICATION)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _SECONDS

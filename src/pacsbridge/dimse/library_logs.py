@@ -7,6 +7,8 @@ each place once a minute: a peer decides how often they complain.
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 from pynetdicom import _config
@@ -42,6 +44,18 @@ def tame() -> None:
     warnings.filterwarnings("ignore", module=r"pydicom\.valuerep")
     for name in LIBRARIES:
         _relay(logging.getLogger(name))
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """pynetdicom says nothing while we call others: what came of the call is its result, or its exception."""
+    tame()
+    library = logging.getLogger("pynetdicom")
+    library.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        library.setLevel(logging.WARNING)
 
 
 def _relay(library: logging.Logger) -> None:

@@ -27,6 +27,10 @@ class Directory:
             (p for p in self._peers if p.ae_title.strip() == ae_title and _matches(p.host, calling)), None
         )
 
+    def names(self, ae_title: str) -> bool:
+        """Whether a peer has that AE title, wherever it may call from."""
+        return any(peer.ae_title.strip() == ae_title for peer in self._peers)
+
     def admits(self, peer: Peer | None) -> bool:
         """Whether a caller who was found as `peer` may associate."""
         return peer is not None or not self._peers

@@ -7,18 +7,18 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pynetdicom import AE
 
-from pacsbridge.dimse.library_logs import tame
+from pacsbridge.dimse.library_logs import hushed
 from pacsbridge.errors import Unavailable
 
 _SUCCESS = 0x0000
 
 
+@hushed()
 def push(paths: Iterable[Path], calling_ae: str, called_ae: str, host: str, port: int) -> int:
     """Send Part 10 files over one association; returns how many were taken.
 
     Raises Unavailable when there is no association, or when an instance is not taken.
     """
-    tame()
     instances = [dcmread(path) for path in paths]
     entity = AE(calling_ae)
     for sop_class, syntax in _contexts(instances):
