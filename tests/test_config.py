@@ -224,6 +224,10 @@ REFUSALS = {
         "[dimse]\nservices = ['echo']\n[[peer]]\nae_title = 'A'",
         "peer A: store is not among dimse.services",
     ),
+    "peer twice": (
+        "[[peer]]\nae_title = 'A'\n[[peer]]\nae_title = 'A'",
+        "peer A: the same ae_title stands in 2",
+    ),
     "endpoint": ("[[endpoint]]\naddress = 'ftp://x'", "endpoint: address must be an http or https URL"),
     "template": ("[fhir]\nprocedure_reference = 'https://x/Patient/{uid}'", "procedure_reference must read"),
 }
@@ -252,6 +256,17 @@ def test_an_unknown_variable_is_refused(tmp_path: Path) -> None:
     """A misspelt override is not passed over."""
     told = refusal(tmp_path, "", PACSBRIDGE__FHIR__PROT="1")
     assert told == "PACSBRIDGE__FHIR__PROT: fhir.prot is not a known key; the nearest is fhir.port"
+
+
+def test_a_single_underscore_is_told(tmp_path: Path) -> None:
+    """It would be passed over; what Kubernetes sets for a service of that name is."""
+    told = refusal(tmp_path, "", PACSBRIDGE_FHIR_PORT="8081")
+    assert told == "PACSBRIDGE_FHIR_PORT is not a known variable; is it PACSBRIDGE__FHIR__PORT?"
+    links = {
+        "PACSBRIDGE_SERVICE_HOST": "10.0.0.1", "PACSBRIDGE_PORT": "tcp://10.0.0.1:8080",
+        "PACSBRIDGE_PORT_8080_TCP_ADDR": "10.0.0.1", "PACSBRIDGE_SERVICE_PORT_HTTP": "8080",
+    }  # fmt: skip
+    assert loaded(tmp_path, "", **links) == loaded(tmp_path, "")
 
 
 def test_a_file_that_is_not_there() -> None:

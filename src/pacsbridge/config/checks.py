@@ -1,6 +1,7 @@
 """What one key says about another, and what follows from the others where it is not given."""
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
@@ -94,6 +95,13 @@ def _unserved(config: Config) -> Iterator[str]:
             yield f"peer {peer.ae_title}: {', '.join(missing)} is not among dimse.services"
 
 
+def _peers_twice(config: Config) -> Iterator[str]:
+    counts = Counter(peer.ae_title.strip() for peer in config.peers)
+    for title, count in counts.items():
+        if count > 1:
+            yield f"peer {title}: the same ae_title stands in {count} [[peer]] tables"
+
+
 def _password_of_a_file(config: Config) -> Iterator[str]:
     if config.store.password_file is not None and config.store.url == "sqlite":
         yield "store.password_file: SQLite has no password"
@@ -115,6 +123,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _same_port,
     _orders,
     _unserved,
+    _peers_twice,
     _password_of_a_file,
     _publication,
 )

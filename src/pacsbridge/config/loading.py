@@ -10,6 +10,7 @@ All faults of one stage are told at once.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     environ = os.environ if environ is None else environ
     file = _file(path, environ)
     given = dict(_from_file(file)) if file else {}
+    _raise_all(list(_misspelt(environ)))
     given.update(_from_environment(environ))
     _raise_all(_unknown(given))
     faults: list[str] = []
@@ -99,6 +101,22 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]
             path = name.removeprefix(PREFIX).lower().replace("__", ".")
             kind = _KEYS[path].key.kind if path in _KEYS else _ANY
             yield path, Given(kind.from_text(text), name)
+
+
+_SERVICE_LINK = re.compile(
+    r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0-9]+_(TCP|UDP).*)=.*|.*=(tcp|udp)://.*"
+)
+"""Variables that Kubernetes sets in every container for a service called pacsbridge, name=value."""
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Variables that look like overrides and are none, with the name that was meant."""
+    right = {f"{PREFIX}{path.replace('.', '__')}".upper() for path in _KEYS}
+    for name, text in environ.items():
+        own = name.startswith(PREFIX) or name == FILE_VARIABLE
+        if name.startswith("PACSBRIDGE_") and not own and not _SERVICE_LINK.fullmatch(f"{name}={text}"):
+            meant = next(iter(difflib.get_close_matches(name, [*right, FILE_VARIABLE], 1, 0.7)), None)
+            yield f"{name} is not a known variable; " + (f"is it {meant}?" if meant else f"see {PREFIX}…")
 
 
 _ANY = Kind("anything", lambda value: value)
