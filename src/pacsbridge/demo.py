@@ -1,6 +1,7 @@
 """`pacsbridge demo`: the main job on sample studies, in a temporary folder."""
 
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def _free(wanted: int) -> int:
             sock.bind(("127.0.0.1", wanted))
         except OSError:
             sock.bind(("127.0.0.1", 0))
+            sys.stderr.write(f"port {wanted} is taken, using {sock.getsockname()[1]}\n")
         return int(sock.getsockname()[1])
 
 
