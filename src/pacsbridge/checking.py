@@ -35,8 +35,8 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "data_dir", lambda: _data_dir(settings)
     yield "store", lambda: _store(settings)
     yield "blobs", lambda: _blobs(settings)
-    yield "dimse", lambda: _port("dimse.port", settings.dimse.host, settings.dimse.port)
-    yield "fhir", lambda: _port("fhir.port", settings.fhir.host, settings.fhir.port)
+    yield "dimse", lambda: _port(settings, "dimse.port", settings.dimse.host, settings.dimse.port)
+    yield "fhir", lambda: _port(settings, "fhir.port", settings.fhir.host, settings.fhir.port)
     for peer in settings.peers:
         host = peer.host
         if host is not None and "/" not in host:
@@ -62,16 +62,17 @@ def _data_dir(settings: Config) -> str:
     return f"{settings.data_dir} can be written"
 
 
-def _port(key: str, host: str, port: int) -> str:
-    """As the servers bind, but without listening."""
+def _port(settings: Config, key: str, host: str, port: int) -> str:
+    """As the servers bind, but without listening; taken by a running `serve` is as it should be."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
     except OSError as exc:
-        in_use = "in use, by a running pacsbridge perhaps" if exc.errno == errno.EADDRINUSE else exc.strerror
-        raise Unavailable(f"{key}: cannot listen on {host}:{port} ({in_use})") from exc
+        if exc.errno == errno.EADDRINUSE and datadir.is_in_use(settings.data_dir):
+            return f"{host}:{port} is in use, and so is data_dir: pacsbridge runs"
+        raise Unavailable(f"{key}: cannot listen on {host}:{port} ({exc.strerror})") from exc
     return f"{host}:{port} is free"
 
 

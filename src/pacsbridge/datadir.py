@@ -64,6 +64,21 @@ def held(folder: Path, *, alone: bool = False) -> Iterator[None]:
         os.close(fd)
 
 
+def is_in_use(folder: Path) -> bool:
+    """Whether another process holds the directory."""
+    try:
+        fd = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _lock(fd: int, folder: Path, *, alone: bool) -> None:
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)

@@ -83,3 +83,10 @@ def test_no_patient_data_in_the_log(pushed: Any) -> None:
     assert "study" in text or "association" in text
     for secret in ("CompressedSamples", "1CT1"):
         assert secret not in text
+
+
+def test_check_beside_a_running_server(bridge: Any) -> None:
+    """What runs is no fault: its ports are in use, and so is its data directory."""
+    done = bridge.run("check")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("is in use, and so is data_dir: pacsbridge runs") == 2
