@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pacsbridge.bridge.reading import readings
 from pacsbridge.bridge.sources import Source
-from pacsbridge.dicom.files import find_files, unreadable
-from pacsbridge.dicom.reader import DEFAULT, Limits, read_header
-from pacsbridge.errors import PacsbridgeError
-from pacsbridge.kernel.extract import extract
+from pacsbridge.dicom.limits import DEFAULT, Limits
 from pacsbridge.kernel.mapping import RULES
 from pacsbridge.kernel.model import Facts, InstanceState, Level, SeriesState, StudyState, Values, merge
 from pacsbridge.kernel.publication import Publication
@@ -37,18 +35,11 @@ class Collection:
 
     def add(self, paths: Iterable[Path], source: Source) -> None:
         """Read every file below `paths`; what cannot be used goes to `skipped`."""
-        for path, reason in find_files(paths):
-            if reason is not None:
-                self.skipped.append(Outcome(path, reason=reason))
-                continue
-            try:
-                with path.open("rb") as file:
-                    header = read_header(file, None, source.charset, self._limits)
-                self._take(extract(header.attributes, source.context), source)
-            except PacsbridgeError as exc:
-                self.skipped.append(Outcome(path, reason=str(exc)))
-            except OSError as exc:
-                self.skipped.append(Outcome(path, reason=unreadable(exc)))
+        for reading in readings(paths, source, self._limits):
+            if reading.facts is not None:
+                self._take(reading.facts, source)
+            else:
+                self.skipped.append(Outcome(reading.path, reason=reading.reason))
 
     def resources(self, publication: Publication) -> Iterator[dict[str, Any]]:
         """Endpoints, patients, studies."""
