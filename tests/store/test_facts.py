@@ -11,7 +11,7 @@ import pytest
 
 from pacsbridge.kernel.attributes import TRUNCATED, Issue
 from pacsbridge.kernel.model import Facts, Rejection, StudyState
-from pacsbridge.store.records import Arrival, Due
+from pacsbridge.store.records import Arrival, DeadLetter, Due
 from pacsbridge.store.store import Store
 
 SECOND = 1_000_000
@@ -265,3 +265,11 @@ def test_why_says_how_much_it_leaves_out(store: Store) -> None:
     found = store.why("1.2.3")
     assert (len(found["instances"]), found["counts"]["instances"]) == (100, 123)
     assert found["counts"]["studies"] == 1
+
+
+def test_dead_letters_under_one_key(store: Store) -> None:
+    """Those under a key are found however many others came later."""
+    for number in range(5):
+        store.bury(DeadLetter("refused", f"1.2.{number}", "no UID", "urn:dicom:ae:CT1"), NOW + number)
+    assert [letter.key for letter in store.dead_letters("1.2.0", limit=1)] == ["1.2.0"]
+    assert [letter.key for letter in store.dead_letters(limit=2)] == ["1.2.4", "1.2.3"]

@@ -131,7 +131,7 @@ def list_(file: Path | None, as_json: bool) -> None:
 def show(key: str, file: Path | None, as_json: bool) -> None:
     """Those under one key: a SOP Instance UID, as a rule."""
     with answering():
-        letters = [letter for letter in _letters(file) if letter["key"] == key]
+        letters = _letters(file, key)
     _print_letters(letters, as_json)
     if not letters:
         fail("no dead letter under that key")
@@ -141,24 +141,26 @@ def show(key: str, file: Path | None, as_json: bool) -> None:
 @click.argument("key")
 def retry(key: str) -> None:
     """Try one again."""
-    _not_yet("dead-letters retry", key)
+    del key
+    _not_yet("dead-letters retry")
 
 
 @dead_letters.command()
 @click.argument("key")
 def discard(key: str) -> None:
     """Give one up."""
-    _not_yet("dead-letters discard", key)
+    del key
+    _not_yet("dead-letters discard")
 
 
-def _not_yet(command: str, _key: str) -> None:
+def _not_yet(command: str) -> None:
     with answering():
         raise Misconfigured(f"{command}: is not available in this version")
 
 
-def _letters(file: Path | None) -> list[dict[str, object]]:
+def _letters(file: Path | None, key: str | None = None) -> list[dict[str, object]]:
     with closing(_opened(file)) as store:
-        return [letter.as_dict() for letter in store.dead_letters()]
+        return [letter.as_dict() for letter in store.dead_letters(key)]
 
 
 def _print_letters(letters: Sequence[dict[str, object]], as_json: bool) -> None:

@@ -50,14 +50,16 @@ def _bounded(letter: DeadLetter) -> DeadLetter:
     return replace(letter, key=key, reason=reason, source=source)
 
 
-def dead_letters(connection: Connection, limit: int) -> Sequence[DeadLetter]:
-    """The latest first."""
+def dead_letters(connection: Connection, key: str | None, limit: int) -> Sequence[DeadLetter]:
+    """The latest first; those under one key, or all."""
     c = schema.dead_letter.c
     query = (
         select(c.kind, c.key, c.reason, c.source, c.location, c.attempts, c.first, c.last)
         .order_by(c.last.desc(), c.pk.desc())
         .limit(limit)
     )
+    if key is not None:
+        query = query.where(c.key == indexed(clean(key)))
     return [DeadLetter(*row) for row in connection.execute(query)]
 
 

@@ -26,11 +26,6 @@ def next_due(connection: Connection) -> int | None:
     return connection.execute(select(func.min(schema.study.c.due))).scalar()
 
 
-def pending(connection: Connection) -> int:
-    """How many studies wait to be published."""
-    return connection.execute(select(func.count()).where(schema.study.c.due.is_not(None))).scalar() or 0
-
-
 def outrun(connection: Connection, studies: Sequence[Due]) -> bool:
     """Whether another process has published one of these revisions, or a later one, meanwhile."""
     c = schema.study.c

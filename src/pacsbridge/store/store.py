@@ -116,11 +116,6 @@ class Store:
         with self._database.read() as connection:
             return states.next_due(connection)
 
-    def pending(self) -> int:
-        """How many studies wait to be published."""
-        with self._database.read() as connection:
-            return states.pending(connection)
-
     def study_states(self, studies: Sequence[Due]) -> Mapping[int, StudyState]:
         """Everything known of these studies, by their row numbers."""
         with self._database.read() as connection:
@@ -149,11 +144,6 @@ class Store:
         """Studies that wait for quiet are due now."""
         with self._database.write() as connection:
             states.hasten(connection, now)
-
-    def all_due(self, now: int) -> int:
-        """Every study is due now; returns how many."""
-        with self._database.write() as connection:
-            return states.all_due(connection, now)
 
     def published_under(self, settings: str, now: int) -> int:
         """Every study is due now unless it is published under these settings already; returns how many."""
@@ -193,10 +183,10 @@ class Store:
         with self._database.write() as connection:
             findings.bury(connection, letter, now)
 
-    def dead_letters(self, limit: int = 1000) -> Sequence[DeadLetter]:
-        """What could not be taken or sent on, the latest first."""
+    def dead_letters(self, key: str | None = None, limit: int = 1000) -> Sequence[DeadLetter]:
+        """What could not be taken or sent on, the latest first; under one key, or all."""
         with self._database.read() as connection:
-            return findings.dead_letters(connection, limit)
+            return findings.dead_letters(connection, key, limit)
 
     def why(self, key: str) -> Mapping[str, Any]:
         """What is on record about a UID, by kind, at most 100 each, and the `counts` of all."""
