@@ -64,3 +64,8 @@ class Unavailable(PacsbridgeError):
 
 class Misconfigured(PacsbridgeError):
     """The configuration cannot be used; the message names the key."""
+
+
+def reason(fault: BaseException) -> str:
+    """Why something failed, for records and logs: our own words; of others, who may quote, the type."""
+    return str(fault) if isinstance(fault, PacsbridgeError) else f"internal fault: {type(fault).__name__}"

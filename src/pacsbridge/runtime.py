@@ -24,7 +24,7 @@ from pacsbridge.dimse.server import DimseServer
 from pacsbridge.dimse.settings import DimseSettings
 from pacsbridge.dimse.settings import Limits as DimseLimits
 from pacsbridge.dimse.settings import Peer as DimsePeer
-from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable
+from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reason
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import HttpServer
@@ -176,9 +176,7 @@ class Runtime:
         parts.enter_context(datadir.held(settings.data_dir))
         self.store = open_store(settings)
         parts.callback(self.store.close)
-        self.publisher = Publisher(
-            self.store, wiring.publication(settings, id_key(settings, self.store)), now
-        )
+        self.publisher = open_publisher(settings, self.store)
         self.intake = open_intake(settings, self.store)
         self.publisher.start()
         parts.callback(self.publisher.stop)
@@ -262,8 +260,7 @@ class Runtime:
 
     def _refuse(self, caller: Caller, uid: str | None, fault: Exception) -> None:
         """An instance that the listener itself refused."""
-        reason = str(fault) if isinstance(fault, PacsbridgeError) else type(fault).__name__
-        self.intake.refuse(uid or "", self._sources.of_ae(caller.calling_ae), reason)
+        self.intake.refuse(uid or "", self._sources.of_ae(caller.calling_ae), reason(fault))
 
 
 def dimse_settings(settings: Config) -> DimseSettings:

@@ -1,6 +1,7 @@
 """Files into the store: what is kept of their heads, and what is said of those that cannot be used."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from pacsbridge.bridge import importing
 from pacsbridge.bridge.importing import import_file, import_files
+from pacsbridge.dicom.limits import DEFAULT
 from pacsbridge.errors import NotUnderstood, TooLarge
 
 LARGEST = 1 << 30
@@ -99,3 +101,12 @@ def test_refused_file_has_a_dead_letter(
     key = one.get("SOPInstanceUID", str(path))
     assert letter.key == key
     assert world.store.why(key)["dead_letters"]
+
+
+def test_configured_limits_hold_for_files(make_world: Callable[..., Any], dicom: Any, tmp_path: Path) -> None:
+    """A header beyond the limits of the configuration is refused, whatever the reader's own limits are."""
+    world = make_world()
+    world.make_intake(limits=DEFAULT._replace(elements=3)).start()
+    path, _data = file(tmp_path, dicom, bytes(128), SMALL)
+    with pytest.raises(TooLarge, match="3 elements"):
+        import_file(path, world.intake, world.source, LARGEST)

@@ -52,7 +52,7 @@ class Collection:
             yield imaging_study(study.state(self._patients, self._rejected), publication)
 
     def _take(self, facts: Facts, source: Source) -> None:
-        key = facts.patient.get("key") or f"study:{facts.study['uid']}"
+        key = facts.patient_key
         self._patients[key] = _merged(Level.PATIENT, self._patients.get(key, {}), facts.patient)
         study = self._studies.setdefault(facts.study["uid"], _Study(source.uri))
         if "key" in facts.patient or study.patient is None:

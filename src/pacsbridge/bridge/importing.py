@@ -7,8 +7,8 @@ from pacsbridge.bridge.collection import Outcome
 from pacsbridge.bridge.intake import Adopted, Incoming, Intake
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.files import find_files, unreadable
-from pacsbridge.dicom.part10 import neutral_preamble
-from pacsbridge.dicom.reader import Header, read_header
+from pacsbridge.dicom.part10 import is_tiff, neutral_preamble
+from pacsbridge.dicom.reader import Header
 from pacsbridge.errors import PacsbridgeError, Refused, TooLarge, Unavailable
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.model import Facts
@@ -17,7 +17,6 @@ IN_MEMORY = 8 << 20
 """Files up to this size are read whole; larger ones are copied piece by piece."""
 
 _PIECE = 1 << 20
-_TIFF = (b"II*\0", b"MM\0*")
 
 
 def import_files(paths: Iterable[Path], intake: Intake, source: Source, largest: int) -> Iterator[Outcome]:
@@ -48,7 +47,7 @@ def import_file(path: Path, intake: Intake, source: Source, largest: int) -> Ado
     if size > largest:
         raise TooLarge(f"longer than {largest} bytes")
     with path.open("rb") as file:
-        header = read_header(file, None, source.charset)
+        header = intake.header(file, None, source)
         offset, syntax = header.dataset_offset, header.transfer_syntax_uid
         label = header.attributes.text("SOPInstanceUID") or str(path.absolute())
         file.seek(0)
@@ -76,4 +75,4 @@ def _facts(header: Header, intake: Intake, source: Source, label: str) -> Facts:
 
 def _own_head(head: bytes) -> bytes | None:
     """The Part 10 head of a file that is TIFF too, whose offsets need it; None: ours will do."""
-    return neutral_preamble(head[:128]) + head[128:] if head[:4] in _TIFF else None
+    return neutral_preamble(head[:128]) + head[128:] if is_tiff(head) else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from pacsbridge import metrics
-from pacsbridge.errors import PacsbridgeError, Unavailable
+from pacsbridge.errors import Unavailable, reason
 from pacsbridge.store.records import Arrival, DeadLetter
 from pacsbridge.store.store import Store
 
@@ -146,7 +146,7 @@ class Indexer:
             self._fail(str(exc))
             return False
         except Exception as exc:
-            self._fail(f"internal fault: {type(exc).__name__}")
+            self._fail(reason(exc))
             return False
         self._fail(None)
         return True
@@ -176,19 +176,19 @@ class Indexer:
         except Exception as exc:
             if one.arrival is None:
                 raise
-            self._bury(one.arrival, str(exc) if isinstance(exc, PacsbridgeError) else type(exc).__name__)
+            self._bury(one.arrival, reason(exc))
             self._put([Pending(None, one.pack, one.end)])
 
-    def _bury(self, arrival: Arrival, reason: str) -> None:
+    def _bury(self, arrival: Arrival, why: str) -> None:
         uid = arrival.facts.instance["uid"]
-        log.error("instance_not_indexed", uid=uid, reason=reason)
-        letter = DeadLetter("index", uid, reason, arrival.source, arrival.location)
+        log.error("instance_not_indexed", uid=uid, reason=why)
+        letter = DeadLetter("index", uid, why, arrival.source, arrival.location)
         self._store.bury(letter, self._clock())
 
-    def _fail(self, reason: str | None) -> None:
-        if reason != self._failed:
-            log.warning("index_away", reason=reason) if reason else log.info("index_back")
-        self._failed = reason
+    def _fail(self, why: str | None) -> None:
+        if why != self._failed:
+            log.warning("index_away", reason=why) if why else log.info("index_back")
+        self._failed = why
 
     def _forget(self, batch: Sequence[Pending]) -> None:
         for arrival in (one.arrival for one in batch if one.arrival is not None):

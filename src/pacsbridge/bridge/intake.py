@@ -23,8 +23,8 @@ from pacsbridge.blobs.spool import Spool
 from pacsbridge.bridge.indexer import Indexer, Pending
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.part10 import part10_head
-from pacsbridge.dicom.reader import DEFAULT, Limits, read_header
-from pacsbridge.errors import Mismatch, NotUnderstood, PacsbridgeError, Refused, Unavailable
+from pacsbridge.dicom.reader import DEFAULT, Header, Limits, read_header
+from pacsbridge.errors import Mismatch, NotUnderstood, PacsbridgeError, Refused, Unavailable, reason
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.model import Facts
 from pacsbridge.store.records import Arrival, DeadLetter
@@ -139,16 +139,16 @@ class Intake:
         except PacsbridgeError:
             raise
         except Exception as exc:
-            self.refuse(incoming.key, incoming.source, f"internal fault: {type(exc).__name__}")
+            self.refuse(incoming.key, incoming.source, reason(exc))
             raise
         finally:
             if isinstance(incoming.dataset, Spool):
                 incoming.dataset.discard()
 
-    def refuse(self, key: str, source: Source, reason: str) -> None:
+    def refuse(self, key: str, source: Source, why: str) -> None:
         """Put on record that something was refused, and why. The caller answers and logs it."""
         try:
-            self._store.bury(DeadLetter("refused", key, reason, source.uri), self._clock())
+            self._store.bury(DeadLetter("refused", key, why, source.uri), self._clock())
         except PacsbridgeError as exc:
             uid = None if set(key) - _UID else key  # a path may name a patient
             log.error("refusal_not_recorded", uid=uid, reason=str(exc))
@@ -158,6 +158,13 @@ class Intake:
     ) -> Spool:
         """A file for a large instance while it is received; its Part 10 head stands in it already."""
         return self.packs.spool(head or part10_head(sop_class_uid, sop_instance_uid, transfer_syntax_uid))
+
+    def header(self, content: Content | BinaryIO, transfer_syntax_uid: str | None, source: Source) -> Header:
+        """The header of an instance of a source, within the limits.
+
+        `transfer_syntax_uid` None: the content begins with its Part 10 head. Raises NotUnderstood, TooLarge.
+        """
+        return read_header(content, transfer_syntax_uid, source.charset, self._limits)
 
     def _adopt(self, incoming: Incoming) -> Adopted:
         facts = self._incoming_facts(incoming)
@@ -176,9 +183,7 @@ class Intake:
             return self._facts(file, None, incoming.source)
 
     def _facts(self, content: Content | BinaryIO, transfer_syntax_uid: str | None, source: Source) -> Facts:
-        """`transfer_syntax_uid` None: the content begins with its Part 10 head."""
-        header = read_header(content, transfer_syntax_uid, source.charset, self._limits)
-        return extract(header.attributes, source.context)
+        return extract(self.header(content, transfer_syntax_uid, source).attributes, source.context)
 
     def _known(self, sop_uid: str) -> bytes | None:
         """The digest under which an instance waits for the index or stands in it."""
@@ -230,10 +235,9 @@ class Intake:
         except (Unavailable, OSError):
             raise
         except Exception as exc:
-            reason = str(exc) if isinstance(exc, PacsbridgeError) else f"internal fault: {type(exc).__name__}"
             self.damaged += entry.damaged
             kind, key = "damaged" if entry.damaged else "index", entry.location or entry.pack
-            letter = DeadLetter(kind, key, reason, source.uri, entry.location or None)
+            letter = DeadLetter(kind, key, reason(exc), source.uri, entry.location or None)
             self._store.bury(letter, self._clock())
         self.indexer.add([Pending(arrival, entry.pack, entry.end)])
         return arrival is not None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from pacsbridge import metrics
-from pacsbridge.errors import PacsbridgeError, Unavailable
+from pacsbridge.errors import Unavailable, reason
 from pacsbridge.kernel.identity import study_id
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.resources import Publication, endpoint, imaging_study, patient
@@ -110,11 +110,9 @@ class Publisher:
         metrics.STUDIES_PUBLISHED.inc(len(studies))
 
     def _put_off(self, study: Due, fault: Exception) -> None:
-        known = isinstance(fault, PacsbridgeError)
-        reason = str(fault) if known else f"internal fault: {type(fault).__name__}"
-        log.error("study_not_published", uid=study.uid, reason=reason)
+        log.error("study_not_published", uid=study.uid, reason=reason(fault))
         now = self._clock()
-        self._store.bury(DeadLetter("publish", study.uid, reason, "publisher"), now)
+        self._store.bury(DeadLetter("publish", study.uid, reason(fault), "publisher"), now)
         self._store.postpone(study, now + _LATER)
 
     def _run(self) -> None:

@@ -34,12 +34,17 @@ def part10_head(
     return b"".join((_EMPTY_PREAMBLE, b"DICM", _element(0x0000, b"UL", pack("<L", len(group))), group))
 
 
+def is_tiff(preamble: bytes) -> bool:
+    """Whether the file is a TIFF as well."""
+    return preamble[:4] in _TIFF_MARKS
+
+
 def neutral_preamble(preamble: bytes) -> bytes:
     """The first 128 bytes of a file made harmless (CVE-2019-11687): zero, unless they start a TIFF.
 
     Whole slide images are now and then DICOM and TIFF in one file; every other preamble could be a program.
     """
-    if preamble[:4] in _TIFF_MARKS:
+    if is_tiff(preamble):
         return preamble[:_PREAMBLE_LENGTH].ljust(_PREAMBLE_LENGTH, b"\0")
     return _EMPTY_PREAMBLE
 

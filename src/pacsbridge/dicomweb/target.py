@@ -20,11 +20,6 @@ class Target:
     uids: tuple[str, ...]
 
     @property
-    def is_instance(self) -> bool:
-        """Whether it names a single instance."""
-        return len(self.uids) == len(_LEVELS)
-
-    @property
     def level(self) -> str:
         """Which of the three it is: study, series or instance."""
         return _LEVELS[len(self.uids) - 1]

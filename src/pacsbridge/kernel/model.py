@@ -73,6 +73,11 @@ class Facts:
     rejections: tuple[Rejection, ...] = ()
     issues: tuple[Issue, ...] = ()
 
+    @property
+    def patient_key(self) -> str:
+        """What the patient is kept under; one without PatientID is known by its study alone."""
+        return self.patient.get("key") or f"study:{self.study['uid']}"
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:

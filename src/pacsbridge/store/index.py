@@ -334,8 +334,8 @@ class Batch:
 
 
 def _patient_key(arrival: Arrival) -> str:
-    """The patient's key; a patient without PatientID is known by its study alone."""
-    return indexed(arrival.facts.patient.get("key") or f"study:{arrival.facts.study['uid']}")
+    """The patient's key as it stands in the index."""
+    return indexed(arrival.facts.patient_key)
 
 
 def _patient_values(row: _Row) -> dict[str, Any]:
