@@ -107,7 +107,7 @@ _TYPES: Mapping[str, Mapping[str, _Element]] = {
         payloadMimeType code 0..*
         address url 1..1
     """),
-    "Meta": _elements("source uri 0..1\nversionId id 0..1\nlastUpdated instant 0..1"),
+    "Meta": _elements("source uri 0..1\nversionId id 0..1\nlastUpdated instant 0..1\ntag Coding 0..*"),
     "Identifier": _elements("""
         use code 0..1
         type CodeableConcept 0..1
@@ -263,11 +263,17 @@ def _identifier_invariants(identifier: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _study_invariants(study: Mapping[str, Json]) -> Iterator[str]:
-    """Contained resources are referred to (dom-3), and every local reference is met."""
+    """Contained resources are referred to (dom-3), every local reference is met; a whole one adds up."""
     contained = {f"#{resource['id']}" for resource in study.get("contained", ())}
     local = {ref for ref in _references(study) if ref.startswith("#")}
     if contained != local:
         yield f"contained {contained} but referred to {local}"
+    if not any(tag.get("code") == "SUBSETTED" for tag in study.get("meta", {}).get("tag", ())):
+        yield from _whole_study_invariants(study)
+
+
+def _whole_study_invariants(study: Mapping[str, Json]) -> Iterator[str]:
+    """What holds for a study of which nothing has been left out."""
     uids = [one for one in study.get("identifier", ()) if one.get("system") == "urn:dicom:uid"]
     if "series" in study and len(uids) != 1:
         yield "a study with series has exactly one Study Instance UID"

@@ -10,6 +10,7 @@
     ├── Absent              there is nothing under that name
     │   └── Gone            there was, and it has been deleted
     ├── Unavailable         try later: disk full, database away, shutting down
+    │   └── TooCostly       takes longer than may be spent on one answer
     └── Misconfigured       the operator must change the configuration
 
 Errors of the libraries underneath are translated into these once, at the seam. Each edge (DIMSE, FHIR,
@@ -60,6 +61,10 @@ class Gone(Absent):
 
 class Unavailable(PacsbridgeError):
     """A resource that is needed is away for now: try later."""
+
+
+class TooCostly(Unavailable):
+    """What is asked for takes longer than may be spent on one answer."""
 
 
 class Misconfigured(PacsbridgeError):

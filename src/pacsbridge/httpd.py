@@ -135,6 +135,7 @@ class HttpServer:
 _WELCOME = """pacsbridge
 
 /fhir/metadata      what the FHIR API can do
+/fhir/openapi.json  the same for tools that read OpenAPI
 /fhir/ImagingStudy  the studies
 /dicomweb           WADO-RS
 /health/ready       whether every part works

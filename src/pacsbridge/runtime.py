@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from hashlib import sha256
 
 import structlog
 
@@ -28,7 +29,6 @@ from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reaso
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import HttpServer
-from pacsbridge.kernel.search_parameters import index_rows
 from pacsbridge.store.store import Store
 
 log = structlog.get_logger("pacsbridge.runtime")
@@ -54,7 +54,6 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
     store = Store(
         settings.store.url,
         settings.data_dir,
-        index_rows,
         password=password,
         quiet_seconds=settings.fhir.quiet_seconds,
         max_wait_seconds=settings.fhir.max_wait_seconds,
@@ -206,11 +205,12 @@ class Runtime:
         fhir = FhirSettings(
             settings.fhir.base_url,
             __version__,
-            settings.fhir.default_count,
-            settings.fhir.max_count,
-            settings.limits.http_body_bytes,
-            settings.limits.http_body_seconds,
-            settings.log.requests,
+            default_count=settings.fhir.default_count,
+            max_count=settings.fhir.max_count,
+            max_body=settings.limits.http_body_bytes,
+            body_seconds=settings.limits.http_body_seconds,
+            access_log=settings.log.requests,
+            cursor_secret=sha256(b"cursors:" + id_key(settings, self.store)).digest(),
         )
         dicomweb = DicomwebSettings(
             settings.dicomweb.base_url, settings.dicomweb.stall_seconds, settings.dicomweb.metadata_jobs

@@ -13,7 +13,6 @@ from pacsbridge.bridge.publish import Publisher
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.part10 import part10_head
 from pacsbridge.kernel.publication import EndpointSpec, Publication
-from pacsbridge.kernel.search_parameters import index_rows
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import Store
 
@@ -120,7 +119,7 @@ class World:
     def __init__(self, folder: Path, url: str = "sqlite", **store_options: Any) -> None:
         self.folder = folder
         self.clock = Clock()
-        self.store = Store(url, folder, index_rows, **store_options)
+        self.store = Store(url, folder, **store_options)
         self.store.migrate()
         self.source = Source("urn:dicom:ae:CT1", "CT1")
         self.intakes: list[Intake] = []

@@ -61,13 +61,13 @@ def test_resent_study_gets_no_version(world: Any, dicom: Any) -> None:
     assert world.version() == 1
 
 
-def test_pending_outlives_a_restart(make_world: Callable[..., Any], dicom: Any, tmp_path: Any) -> None:
+def test_pending_outlives_a_restart(make_world: Callable[..., Any], dicom: Any) -> None:
     """What waits for quiet when the process ends is published by the next one."""
     first = make_world().start()
     take(first, dicom, range(1, 4))
     first.kill()
     first.store.close()
-    store = Store("sqlite", first.folder, first.store._search_rows)
+    store = Store("sqlite", first.folder)
     first.clock.move(5)
     assert Publisher(store, first.publisher._publication, first.clock).publish_due() == 1
     store.close()

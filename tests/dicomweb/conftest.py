@@ -18,7 +18,6 @@ from pacsbridge.dicom.reader import read_header
 from pacsbridge.dicomweb import DicomwebSettings, dicomweb_app
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.identity import Context
-from pacsbridge.kernel.search_parameters import index_rows
 from pacsbridge.store.records import Arrival
 from pacsbridge.store.store import Store
 
@@ -128,7 +127,7 @@ def stall_seconds() -> float:
 @pytest.fixture
 def bridge(tmp_path: Path, stall_seconds: float) -> Iterator[Bridge]:
     """A running server that holds nothing yet."""
-    store = Store("sqlite", tmp_path, index_rows)
+    store = Store("sqlite", tmp_path)
     store.migrate()
     packs = Packs(tmp_path, min_free_bytes=0)
     ready: Future[str] = Future()

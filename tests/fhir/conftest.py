@@ -1,203 +1,111 @@
-"""A server on loopback over a store in memory, which answers queries by walking the JSON.
-
-The store shares nothing with the search parameter table: its own paths, its own reading of dates. What the
-two agree on has been worked out twice.
-"""
+"""A server on loopback over a real store, filled by publishing; faults can be put in its way."""
 
 import asyncio
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
-import orjson
 import pytest
 import requests
 from aiohttp import web
 
 from pacsbridge.errors import PacsbridgeError
 from pacsbridge.fhir import FhirSettings, fhir_app
-from pacsbridge.kernel.query import (
-    Clause,
-    DateValue,
-    Kind,
-    MissingValue,
-    Query,
-    ReferenceValue,
-    StringValue,
-    TokenValue,
-)
-from pacsbridge.store.records import Document, Page, Version
+from pacsbridge.kernel.histories import Past
+from pacsbridge.kernel.model import Facts
+from pacsbridge.kernel.query import Query
+from pacsbridge.store.records import Arrival, Document, Draft, Page, Version, Versions, microseconds
 from pacsbridge.store.store import Store
 
 BASE = "http://fhir.example/fhir"
 START = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
-PATHS = {
-    "subject": ["subject"],
-    "basedon": ["basedOn"],
-    "identifier": ["identifier"],
-    "modality": ["series", "modality"],
-    "bodysite": ["series", "bodySite"],
-    "series": ["series", "uid"],
-    "instance": ["series", "instance", "uid"],
-    "dicom-class": ["series", "instance", "sopClass"],
-    "status": ["status"],
-    "started": ["started"],
-    "_source": ["meta", "source"],
-    "name": ["name"],
-}
+
+def hold(store: Store, study: Mapping[str, Any], now: int) -> int | None:
+    """Index the instances of a study, as an archive of its own would have sent them; the study's row."""
+    arrivals = [
+        Arrival(
+            Facts(
+                {"key": "k"},
+                {"uid": study["id"]},
+                {"uid": series["uid"]},
+                {"uid": instance["uid"], "sop_class": instance["sopClass"]["code"].removeprefix("urn:oid:")},
+            ),
+            "urn:dicom:ae:CT1",
+            now,
+            "1.2.840.10008.1.2.1",
+            "0:0",
+            1,
+            sha256(instance["uid"].encode()).digest(),
+        )
+        for series in study.get("series", ())
+        for instance in series.get("instance", ())
+    ]
+    store.put(arrivals, {}, now)
+    rows = {due.uid: due.pk for due in store.due(now + 10**9, 1000)}
+    return rows.get(study["id"])
 
 
-def walk(node: Any, path: list[str]) -> list[Any]:
-    """All elements at a path."""
-    if isinstance(node, list):
-        return [found for item in node for found in walk(item, path)]
-    if not path:
-        return [node]
-    return walk(node[path[0]], path[1:]) if path[0] in node else []
+class ObservedStore(Store):
+    """A store that can be made to fail, and counts the documents that it was asked for."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.failure: BaseException | None = None
+        self.bodies_fetched = 0
+        self.away = False
+        self._minutes = 0
+        self.migrate()
 
-def has_token(element: Any, value: TokenValue) -> bool:
-    """Whether a code, Coding or Identifier is the token."""
-    plain = element if isinstance(element, dict) else {"code": element}
-    code = plain.get("code", plain.get("value"))
-    return value.value in (None, code) and value.system in (None, plain.get("system", ""))
-
-
-def refers(element: Mapping[str, Any], value: ReferenceValue) -> bool:
-    """Whether a Reference is to the target."""
-    reference = element.get("reference", "")
-    if value.type is None:
-        return reference == value.target or reference.endswith(f"/{value.target}")
-    return bool(reference == f"{value.type}/{value.target}")
-
-
-def begins(element: Any, value: StringValue) -> bool:
-    """Whether a text, or a text inside of a HumanName, begins so, case and accents aside."""
-    if isinstance(element, str):
-        plain = unicodedata.normalize("NFD", element.lower()).encode("ascii", "ignore").decode()
-        return plain.startswith(value.text)
-    parts = element.values() if isinstance(element, dict) else element
-    return any(begins(part, value) for part in parts)
-
-
-def within(low: datetime, high: datetime, value: DateValue) -> bool:
-    """R4's prefixes, as its table words them, over instants."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    first, end = ((moment - epoch) // timedelta(microseconds=1) for moment in (low, high))
-    inside = value.low <= first and end <= value.high
-    return {
-        "eq": inside,
-        "ne": not inside,
-        "gt": end > value.high,
-        "lt": first < value.low,
-        "ge": end > value.high or inside,
-        "le": first < value.low or inside,
-        "sa": first >= value.high,
-        "eb": end <= value.low,
-        "ap": end > value.low and first < value.high,
-    }[value.prefix]
-
-
-def lasts(text: str, value: DateValue) -> bool:
-    """Whether a date or dateTime stands to the value; a wall clock for a value without a zone."""
-    moment = datetime.fromisoformat(text + {4: "-01-01", 7: "-01"}.get(len(text), ""))
-    moment = moment.replace(tzinfo=UTC) if value.local or moment.tzinfo is None else moment
-    ends = {
-        4: (moment + timedelta(days=366)).replace(month=1, day=1),
-        7: (moment + timedelta(days=31)).replace(day=1),
-        10: moment + timedelta(days=1),
-    }
-    return within(moment, ends.get(len(text), moment + timedelta(seconds=1)), value)
-
-
-def one(clause: Clause, document: Document, resource: Mapping[str, Any], value: Any) -> bool:
-    """Whether one value of a clause matches."""
-    param, _, part = clause.param.partition(":")
-    if clause.kind is Kind.ID:
-        return bool(document.id == value.value)
-    if clause.kind is Kind.UPDATED:
-        return within(document.updated, document.updated + timedelta(milliseconds=1), value)
-    elements = walk(resource, PATHS[param])
-    if isinstance(value, MissingValue):
-        said = [
-            e for e in elements if clause.kind is not Kind.REFERENCE or {"reference", "identifier"} & {*e}
-        ]
-        return value.missing != bool(said)
-    if part == "identifier":
-        elements = [element["identifier"] for element in elements if "identifier" in element]
-    tests: dict[Kind, Callable[[Any, Any], bool]] = {
-        Kind.REFERENCE: refers,
-        Kind.STRING: begins,
-        Kind.DATE: lasts,
-    }
-    test = tests.get(clause.kind, has_token)
-    return any(test(element, value) for element in elements)
-
-
-def matches(clause: Clause, document: Document) -> bool:
-    """Whether a document satisfies a clause."""
-    resource = orjson.loads(document.body or b"{}")
-    found = any(one(clause, document, resource, value) for value in clause.values)
-    return not found if clause.modifier == "not" else found
-
-
-@dataclass
-class MemoryStore:
-    """The part of the store's contract that the FHIR API needs."""
-
-    embedded: bool = True
-    documents: list[Document] = field(default_factory=list)
-    failure: BaseException | None = None
-    bodies_fetched: int = 0
+    @property
+    def embedded(self) -> bool:
+        """As it is, unless it is to look like a server elsewhere."""
+        return super().embedded and not self.away
 
     def add(self, resource: Mapping[str, Any] | None, type_: str = "", id_: str = "") -> Document:
-        """Publish a resource, or delete one by its type and id."""
+        """Publish a resource, or delete one by its type and id; each a minute after the one before."""
         type_, id_ = (resource["resourceType"], resource["id"]) if resource else (type_, id_)
-        number = len([d for d in self.documents if (d.type, d.id) == (type_, id_)]) + 1
-        updated = START + timedelta(minutes=len(self.documents))
-        body = orjson.dumps(resource) if resource else None
-        self.documents.append(Document(type_, id_, number, updated, resource is None, body))
-        return self.documents[-1]
+        now = microseconds(START + timedelta(minutes=self._minutes))
+        self._minutes += 1
+        held = hold(self, resource, now) if resource and type_ == "ImagingStudy" else None
+        self.publish([Draft(type_, id_, None if resource is None else dict(resource), held)], now)
+        return self.current(type_, id_)
 
-    def current(self) -> dict[tuple[str, str], Document]:
-        """The latest version of each resource, in the order of their first versions."""
-        return {(d.type, d.id): d for d in self.documents}
+    def current(self, type_: str, id_: str) -> Document:
+        """The current version as it is stored."""
+        found = Store.document(self, type_, id_)
+        assert found is not None
+        return found
 
     def version(self, type_: str, id_: str) -> Version | None:
         """As Store.version."""
         self._fail()
-        found = self.current().get((type_, id_))
-        return found and Version(found.version, found.updated, found.deleted)
+        return super().version(type_, id_)
 
     def document(self, type_: str, id_: str, number: int | None = None) -> Document | None:
-        """As Store.document; counts how many bodies were fetched."""
+        """As Store.document."""
         self._fail()
         self.bodies_fetched += 1
-        known = [d for d in self.documents if (d.type, d.id) == (type_, id_)]
-        return next((d for d in reversed(known) if number in (None, d.version)), None)
+        return super().document(type_, id_, number)
 
-    def search(self, query: Query) -> Page:
-        """As Store.search: newest first by row number."""
+    def summary(self, type_: str, id_: str) -> Document | None:
+        """As Store.summary."""
         self._fail()
-        rows = [*enumerate(self.current().values(), 1)][::-1]
-        after = query.after.values[0] if query.after else len(rows) + 1
-        found = [
-            (row, document)
-            for row, document in rows
-            if document.type == query.type
-            and not document.deleted
-            and all(matches(clause, document) for clause in query.clauses)
-        ]
-        total = len(found) if query.total == "accurate" or query.count == 0 else None
-        page = [(row, document) for row, document in found if row < after]
-        more = len(page) > query.count > 0
-        page = page[: query.count]
-        return Page([document for _row, document in page], page[-1][0] if more else None, total)
+        return super().summary(type_, id_)
+
+    def search(self, query: Query, seconds: float = 5) -> Page:
+        """As Store.search."""
+        self._fail()
+        return super().search(query, seconds)
+
+    def history(self, past: Past) -> Versions:
+        """As Store.history."""
+        self._fail()
+        return super().history(past)
 
     def _fail(self) -> None:
         if self.failure is not None:
@@ -205,15 +113,20 @@ class MemoryStore:
 
 
 class Server:
-    """The FHIR application under /fhir on a port of its own, and a client for it."""
+    """The FHIR application under /fhir on a port of its own, and a client for it.
 
-    def __init__(self, store: MemoryStore, **settings: Any) -> None:
+    Its links lead to `BASE`, unless `port` is given: then they lead to itself.
+    """
+
+    def __init__(self, store: Store, port: int = 0, **settings: Any) -> None:
         self.store = store
+        self.port = port
+        self.base = f"http://127.0.0.1:{port}/fhir" if port else BASE
         self._executor = ThreadPoolExecutor(2)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._run(self._listen(FhirSettings(BASE, software_version="1.2", **settings)))
+        self._run(self._listen(FhirSettings(self.base, software_version="1.2", **settings)))
         self.session = requests.Session()
 
     def close(self) -> None:
@@ -231,10 +144,10 @@ class Server:
 
     async def _listen(self, settings: FhirSettings) -> None:
         app = web.Application()
-        app.add_subapp("/fhir", fhir_app(cast(Store, self.store), settings, self._executor))
+        app.add_subapp("/fhir", fhir_app(self.store, settings, self._executor))
         self._runner = web.AppRunner(app, auto_decompress=False)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.port = self._runner.addresses[0][1]
 
     def _run(self, work: Any) -> None:
@@ -264,12 +177,6 @@ def study(uid: str, **more: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session", name="memory_store")
-def memory_store_fixture() -> Callable[[], MemoryStore]:
-    """Makes empty stores in memory."""
-    return MemoryStore
-
-
 @pytest.fixture(scope="session", name="study")
 def study_fixture() -> Callable[..., dict[str, Any]]:
     """Makes ImagingStudy resources."""
@@ -277,10 +184,20 @@ def study_fixture() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def store() -> MemoryStore:
+def store(tmp_path: Path) -> Iterator[ObservedStore]:
     """Three studies of two patients, a patient, an endpoint; one study has been deleted."""
-    store = MemoryStore()
-    store.add({"resourceType": "Endpoint", "id": "e1", "status": "active", "name": "main"})
+    store = ObservedStore("sqlite", tmp_path)
+    store.add(
+        {
+            "resourceType": "Endpoint",
+            "id": "e1",
+            "status": "active",
+            "connectionType": {"code": "dicom-wado-rs"},
+            "name": "main",
+            "payloadType": [{"text": "DICOM"}],
+            "address": "http://pacs.example/dicom-web",
+        }
+    )
     store.add({"resourceType": "Patient", "id": "p1", "gender": "female", "name": [{"family": "Ünal"}]})
     store.add(study("1.2.1"))
     store.add(study("1.2.2", subject={"reference": "Patient/p2"}))
@@ -288,11 +205,12 @@ def store() -> MemoryStore:
     store.add(study("1.2.3", series=[{"uid": "1.2.3.1", "modality": {"system": "urn:dcm", "code": "MR"}}]))
     store.add(None, "ImagingStudy", "1.2.9")
     store.add(study("1.2.1", description="corrected"))
-    return store
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def serve(store: MemoryStore) -> Iterator[Callable[..., Server]]:
+def serve(store: ObservedStore) -> Iterator[Callable[..., Server]]:
     """Starts servers over `store` and ends them."""
     started: list[Server] = []
 
@@ -312,7 +230,7 @@ def fhir(serve: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture
-def failing(store: MemoryStore) -> Callable[[PacsbridgeError | BaseException], None]:
+def failing(store: ObservedStore) -> Callable[[PacsbridgeError | BaseException], None]:
     """Makes every later call of the store fail."""
 
     def fail(error: BaseException) -> None:

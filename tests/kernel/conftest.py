@@ -1,12 +1,15 @@
 """Studies put together as the store does it, from decoded instances, in memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from kernel.test_cases import CASES, context_of, publication_of
 
+from pacsbridge.dicom.dicom_json import from_json
 from pacsbridge.kernel.attributes import Attributes, Issue
+from pacsbridge.kernel.endpoints import endpoint
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.identity import Context, names_same_patient
 from pacsbridge.kernel.mapping import RULES
@@ -20,6 +23,7 @@ from pacsbridge.kernel.model import (
     Values,
     merge,
 )
+from pacsbridge.kernel.resources import imaging_study, patient
 
 
 @dataclass
@@ -88,3 +92,18 @@ def assemble() -> Assemble:
         return assembly.state(sources, series_sources or {}), assembly
 
     return assembled
+
+
+@pytest.fixture(scope="session")
+def published_cases(assemble: Assemble) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """The resources that each of the golden cases becomes."""
+    found = {}
+    for name, case in CASES.items():
+        instances = [from_json(instance) for instance in case["instances"]]
+        sources = case.get("sources", ["urn:dicom:ae:CT1"])
+        state, _ = assemble(instances, context_of(case), sources, case.get("series_sources"))
+        publication = publication_of(case)
+        endpoints = [endpoint(spec) for spec in publication.all_endpoints()]
+        built = (imaging_study(state, publication), patient(state.patient, publication), *endpoints)
+        found[name] = [resource for resource in built if resource is not None]
+    return found

@@ -1,7 +1,9 @@
 """Search values: tokens with their escapes, references, and dates as ranges."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel import search_values
-from pacsbridge.kernel.query import DateValue, MissingValue, ReferenceValue, StringValue, TokenValue
+from pacsbridge.kernel.query import DateValue, ReferenceValue, StringValue, TokenValue
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BASE = "http://fhir.example/fhir"
@@ -114,7 +116,7 @@ def test_malformed_references_are_refused(text: str) -> None:
 )
 def test_a_date_is_as_wide_as_its_precision(text: str, low: str, high: str, offset: int | None) -> None:
     """Years, months and days, minutes to microseconds, zones, a leap second, a plus sign lost on the way."""
-    assert search_values.period(text) == (microseconds(low), microseconds(high), offset)
+    assert search_values.period(text)[:3] == (microseconds(low), microseconds(high), offset)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +153,65 @@ def test_malformed_dates_are_refused(text: str) -> None:
 
 def test_the_last_year_has_an_end() -> None:
     """The year 9999 is a range like others, though its end is beyond Python's calendar."""
-    low, high, _ = search_values.period("9999")
+    low, high, *_ = search_values.period("9999")
     assert high - low == 365 * 86_400_000_000
+
+
+SECOND = microseconds("2024-02-29T13:14:15Z")
+
+
+@pytest.mark.parametrize(
+    ("fraction", "outer", "inner"),
+    [
+        ("5", (500_000, 600_000), (500_000, 600_000)),
+        ("123456", (123_456, 123_457), (123_456, 123_457)),
+        ("1234560", (123_456, 123_457), (123_456, 123_456)),
+        ("1234565", (123_456, 123_457), (123_457, 123_456)),
+        ("1234569", (123_456, 123_457), (123_457, 123_457)),
+        ("123456999999", (123_456, 123_457), (123_457, 123_457)),
+        ("9999999", (999_999, 1_000_000), (1_000_000, 1_000_000)),
+    ],
+)
+def test_what_lies_within_a_fraction(fraction: str, outer: tuple[int, int], inner: tuple[int, int]) -> None:
+    """Up to microseconds a range is its own inside; what is finer holds the whole microseconds in it."""
+    found = search_values.period(f"2024-02-29T13:14:15.{fraction}Z")
+    assert (found.low - SECOND, found.high - SECOND) == outer
+    assert (found.inner[0] - SECOND, found.inner[1] - SECOND) == inner
+
+
+@pytest.mark.parametrize("prefix", sorted(search_values.PREFIXES))
+def test_which_range_a_prefix_compares(prefix: str) -> None:
+    """What starts after, ends before or is about a moment looks at the whole range, the others inside it."""
+    low, high, _offset, inner = search_values.period("2024-02-29T13:14:15.1234565Z")
+    found = search_values.moment(f"{prefix}2024-02-29T13:14:15.1234565Z")
+    expected = {"sa": (low, high), "eb": (low, high), "ap": (low - 1, high + 1)}.get(prefix, inner)
+    assert (found.low, found.high) == expected
+
+
+STANDS = {
+    "eq": lambda low, high, first, end: low >= first and high <= end,
+    "ne": lambda low, high, first, end: low < first or high > end,
+    "gt": lambda low, high, first, end: high > end,
+    "lt": lambda low, high, first, end: low < first,
+    "ge": lambda low, high, first, end: high > end or (low >= first and high <= end),
+    "le": lambda low, high, first, end: low < first or (low >= first and high <= end),
+    "sa": lambda low, high, first, end: low >= end,
+    "eb": lambda low, high, first, end: high <= first,
+}
+"""Prefix → how a resource's range [low, high) stands to the one that is asked for, by R4."""
+
+
+@pytest.mark.parametrize("prefix", STANDS)
+@given(st.from_regex(r"[0-9]{7,12}", fullmatch=True) | st.from_regex(r"[0-9]{6}[09]{1,6}", fullmatch=True))
+def test_what_is_finer_than_the_index_is_compared_exactly(prefix: str, fraction: str) -> None:
+    """Whole microseconds are at either side of a moment as if it had been compared with all its digits."""
+    value = search_values.moment(f"{prefix}1970-01-01T00:00:00.{fraction}Z")
+    first = Fraction(int(fraction) * 10**6, 10 ** len(fraction))
+    end = first + Fraction(10**6, 10 ** len(fraction))
+    near = range(int(first) - 2, int(first) + 4)
+    for low, high in ((low, high) for low in near for high in near if low < high):
+        exactly = STANDS[prefix](low, high, first, end)
+        assert STANDS[prefix](low, high, value.low, value.high) == exactly, (low, high, value)
 
 
 @pytest.mark.parametrize("prefix", sorted(search_values.PREFIXES))
@@ -182,7 +241,8 @@ def test_reading_a_date_is_total(text: str) -> None:
         value = search_values.moment(text)
     except NotUnderstood:
         return
-    assert value.low < value.high
+    assert value.low <= value.high + 1
+    assert value.low < value.high or re.search(r"\.[0-9]{7}", text)
 
 
 @pytest.mark.parametrize(
@@ -197,12 +257,15 @@ def test_strings_are_compared_without_case_accents_and_punctuation(text: str, pl
 
 
 def test_the_other_values() -> None:
-    """of-type, missing, uri, id, and an id under a named type."""
+    """of-type, missing, exact, contains, uri, id, and an id of the one type there is."""
     assert search_values.of_type(r"urn:x|ACSN|a\|b") == TokenValue("urn:x", "ACSN|a|b")
-    assert search_values.missing("true") == MissingValue(missing=True)
+    assert search_values.missing("true")
+    assert not search_values.missing("false")
+    assert search_values.exact(r"Ünal\, A.") == TokenValue("", "Ünal, A.")
+    assert search_values.inside("Ünal") == StringValue("unal", anywhere=True)
     assert search_values.uri("urn:a|b") == TokenValue(None, "urn:a|b")
     assert search_values.logical_id("a.b-1") == TokenValue(None, "a.b-1")
-    assert search_values.typed_reference("p1", "Patient") == ReferenceValue("Patient", "p1")
+    assert search_values.reference("p1", BASE, ["Patient"]) == ReferenceValue("Patient", "p1")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +277,9 @@ def test_the_other_values() -> None:
         (search_values.logical_id, "a b"),
         (search_values.logical_id, "a\n"),
         (search_values.string, " "),
+        (search_values.string, "'-"),
+        (search_values.inside, " "),
+        (search_values.exact, "a\\"),
     ],
 )
 def test_the_other_values_malformed(read: Callable[[str], object], text: str) -> None:

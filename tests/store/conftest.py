@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from pacsbridge.kernel.search_parameters import index_rows
 from pacsbridge.store.store import Store
 
 
@@ -25,7 +24,7 @@ def make_store(store_url: str, tmp_path: Path) -> Iterator[Callable[..., Store]]
     stores: list[Store] = []
 
     def make(**options: Any) -> Store:
-        store = Store(store_url, tmp_path, index_rows, **options)
+        store = Store(store_url, tmp_path, **options)
         store.migrate()
         stores.append(store)
         return store

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from pacsbridge.errors import Misconfigured
+from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.query import (
+    ChainValue,
     Clause,
-    Cursor,
     DateValue,
+    Form,
     Kind,
-    MissingValue,
+    PresentValue,
     Query,
     ReferenceValue,
+    StringValue,
     TokenValue,
 )
 from pacsbridge.store import migrations, schema
@@ -58,6 +61,7 @@ def test_first_version(store: Store) -> None:
     version = store.version("Patient", "p1")
     assert version is not None
     assert (version.version, version.deleted, version.updated) == (1, False, found.updated)
+    assert version.published == found.published == NOW + 123_000
 
 
 def test_same_content_is_no_new_version(store: Store) -> None:
@@ -82,7 +86,7 @@ def test_versions_rise_and_history_stays(store: Store) -> None:
     assert first.body is not None
     assert "gender" not in json.loads(first.body)
     assert second.version == 2
-    assert second.updated >= first.updated
+    assert second.published == first.published + 1000
 
 
 def test_deletion_and_return(store: Store) -> None:
@@ -98,6 +102,28 @@ def test_deletion_and_return(store: Store) -> None:
     version = store.version("Patient", "p1")
     assert version is not None
     assert version.version == 3
+
+
+@pytest.mark.parametrize(
+    "clauses",
+    [
+        (),
+        (Clause("_id", Kind.ID, (TokenValue(None, "p1"), TokenValue(None, "p2"))),),
+        (Clause("_lastUpdated", Kind.UPDATED, (DateValue("ge", 0, 1),)),),
+        (Clause("identifier", Kind.TOKEN, (TokenValue(None, "9"),), negated=True),),
+        (Clause("birthdate:missing", Kind.TOKEN, (TokenValue(None, "true"),)),),
+    ],
+)
+@pytest.mark.parametrize("sort", [(), (("id", False),), (("low", False),)])
+def test_what_is_deleted_is_not_counted(
+    store: Store, clauses: tuple[Clause, ...], sort: tuple[tuple[str, bool], ...]
+) -> None:
+    """The total is the number of resources that a search gives, whatever it asks and in whatever order."""
+    store.publish([patient(1), patient(2)], NOW)
+    store.publish([Draft("Patient", "p1", None)], NOW + SECOND)
+    assert ids(store, *clauses, sort=sort) == ["p2"]
+    assert store.search(Query("Patient", clauses, sort=sort, counted=True)).total == 1
+    assert store.search(Query("Patient", clauses, sort=sort, count=0)).total == 1
 
 
 def test_deleting_the_unknown_writes_nothing(store: Store) -> None:
@@ -117,7 +143,7 @@ def test_pages_concatenate_to_the_whole(store: Store) -> None:
         store.publish([patient(100 + step), patient(step, gender="other")], NOW + SECOND)
         if page.next is None:
             break
-        cursor = Cursor((page.next,))
+        cursor = page.next
     assert seen == [f"p{number}" for number in reversed(range(10))]
 
 
@@ -125,7 +151,7 @@ def test_totals(store: Store) -> None:
     """Counted only when asked for; a count of nought is a total without entries."""
     store.publish([patient(number) for number in range(5)], NOW)
     assert store.search(Query("Patient", count=2)).total is None
-    assert store.search(Query("Patient", count=2, total="accurate")).total == 5
+    assert store.search(Query("Patient", count=2, counted=True)).total == 5
     page = store.search(Query("Patient", count=0))
     assert (page.total, list(page.entries)) == (5, [])
 
@@ -144,19 +170,20 @@ def test_totals(store: Store) -> None:
 def test_token(store: Store, value: TokenValue, found: list[str]) -> None:
     """System and value, each only where the value states it; wildcards of SQL are plain text."""
     store.publish([patient(1), patient(2)], NOW)
-    assert ids(store, Clause("identifier", Kind.TOKEN, None, (value,))) == found
+    assert ids(store, Clause("identifier", Kind.TOKEN, (value,))) == found
 
 
 def test_or_and_not_missing(store: Store) -> None:
     """Values are alternatives, clauses add up, `not` and `missing` turn round."""
     store.publish([patient(1), patient(2), patient(3, identifier=[])], NOW)
     one, two = TokenValue(None, "1"), TokenValue(None, "2")
-    assert ids(store, Clause("identifier", Kind.TOKEN, None, (one, two))) == ["p2", "p1"]
-    both = Clause("identifier", Kind.TOKEN, None, (one,)), Clause("identifier", Kind.TOKEN, None, (two,))
+    assert ids(store, Clause("identifier", Kind.TOKEN, (one, two))) == ["p2", "p1"]
+    both = Clause("identifier", Kind.TOKEN, (one,)), Clause("identifier", Kind.TOKEN, (two,))
     assert ids(store, *both) == []
-    assert ids(store, Clause("identifier", Kind.TOKEN, "not", (one,))) == ["p3", "p2"]
-    assert ids(store, Clause("identifier", Kind.TOKEN, "missing", (MissingValue(True),))) == ["p3"]
-    assert ids(store, Clause("identifier", Kind.TOKEN, "missing", (MissingValue(False),))) == ["p2", "p1"]
+    assert ids(store, Clause("identifier", Kind.TOKEN, (one,), negated=True)) == ["p3", "p2"]
+    assert ids(store, Clause("identifier:missing", Kind.TOKEN, (TokenValue(None, "true"),))) == ["p3"]
+    assert ids(store, Clause("identifier", Kind.PRESENT, (PresentValue(Kind.TOKEN),))) == ["p2", "p1"]
+    assert ids(store, Clause("birthdate", Kind.PRESENT, (PresentValue(None),))) == []
 
 
 @pytest.mark.parametrize(
@@ -177,7 +204,7 @@ def test_last_updated(store: Store, prefix: str, low: int, high: int, found: lis
     """Each prefix against two versions a second apart."""
     store.publish([patient(1)], NOW)
     store.publish([patient(2)], NOW + SECOND)
-    assert ids(store, Clause("_lastUpdated", Kind.UPDATED, None, (DateValue(prefix, low, high),))) == found
+    assert ids(store, Clause("_lastUpdated", Kind.UPDATED, (DateValue(prefix, low, high),))) == found
 
 
 def test_reference(store: Store) -> None:
@@ -190,7 +217,7 @@ def test_reference(store: Store) -> None:
     }
     store.publish([Draft("ImagingStudy", "1.2.3", study)], NOW)
     for type_, expected in ((None, 1), ("Patient", 1), ("Group", 0)):
-        clause = Clause("subject", Kind.REFERENCE, None, (ReferenceValue(type_, "p1"),))
+        clause = Clause("subject", Kind.REFERENCE, (ReferenceValue(type_, "p1"),))
         assert len(store.search(Query("ImagingStudy", (clause,))).entries) == expected
 
 
@@ -198,8 +225,95 @@ def test_search_rows_follow_the_version(store: Store) -> None:
     """A value that a new version no longer has is found no more."""
     store.publish([patient(1)], NOW)
     store.publish([patient(1, identifier=[{"value": "9"}])], NOW)
-    assert ids(store, Clause("identifier", Kind.TOKEN, None, (TokenValue(None, "1"),))) == []
-    assert ids(store, Clause("identifier", Kind.TOKEN, None, (TokenValue("", "9"),))) == ["p1"]
+    assert ids(store, Clause("identifier", Kind.TOKEN, (TokenValue(None, "1"),))) == []
+    assert ids(store, Clause("identifier", Kind.TOKEN, (TokenValue("", "9"),))) == ["p1"]
+
+
+def names(text: str, *, anywhere: bool = False) -> Clause:
+    """A clause about the names of Patients."""
+    return Clause("name", Kind.STRING, (StringValue(text, anywhere=anywhere),))
+
+
+@pytest.mark.parametrize(
+    ("text", "anywhere", "found"),
+    [
+        ("ann", False, ["p2", "p1"]),
+        ("anna m", False, ["p1"]),
+        ("na", False, []),
+        ("na", True, ["p2", "p1"]),
+        ("a%", True, []),
+        ("_nn", True, []),
+        ("0 x", True, ["p3"]),
+        ("100", False, ["p3"]),
+        ("\U0010fffd", False, ["p4"]),
+        ("\ud7ff", False, ["p5"]),
+    ],
+)
+def test_string(store: Store, text: str, anywhere: bool, found: list[str]) -> None:
+    """The beginning, or any part; wildcards of SQL are plain text; characters before gaps have an end."""
+    texts = ("Anna Maria", "ANNA", "100%_! x", "\U0010fffd\U0010fffd", "\ud7ffb")
+    store.publish([patient(n, name=[{"text": name}]) for n, name in enumerate(texts, 1)], NOW)
+    assert ids(store, names(text, anywhere=anywhere)) == found
+
+
+def study(number: int, patient_id: str) -> Draft:
+    """A study of a Patient."""
+    id_ = f"s{number}"
+    subject = {"reference": f"Patient/{patient_id}"}
+    body = {"resourceType": "ImagingStudy", "id": id_, "status": "available", "subject": subject}
+    return Draft("ImagingStudy", id_, body)
+
+
+def test_chain(store: Store) -> None:
+    """What the Patient satisfies whom a study names; a deleted Patient satisfies nothing."""
+    patients = [patient(1, gender="male"), patient(2, gender="female"), patient(3)]
+    store.publish([*patients, *(study(n, f"p{n}") for n in (1, 2, 3)), study(4, "p9")], NOW)
+
+    def found(clause: Clause) -> list[str]:
+        chained = Clause("subject", Kind.CHAIN, (ChainValue("Patient", clause),))
+        return [entry.id for entry in store.search(Query("ImagingStudy", (chained,))).entries]
+
+    male = Clause("gender", Kind.TOKEN, (TokenValue(None, "male"),))
+    assert found(male) == ["s1"]
+    assert found(Clause("gender", Kind.TOKEN, male.values, negated=True)) == ["s3", "s2"]
+    assert found(Clause("gender:missing", Kind.TOKEN, (TokenValue(None, "true"),))) == ["s3"]
+    assert found(Clause("_id", Kind.ID, (TokenValue(None, "p2"), TokenValue(None, "p9")))) == ["s2"]
+    store.publish([Draft("Patient", "p1", None)], NOW + SECOND)
+    assert found(male) == []
+    assert found(Clause("_id", Kind.ID, (TokenValue(None, "p1"),))) == []
+
+
+def test_summary(store: Store) -> None:
+    """The current version's elements that make a summary, with its number and moment; none of a deletion."""
+    content = {"resourceType": "ImagingStudy", "id": "s1", "status": "available"}
+    content |= {"subject": {"reference": "Patient/p1"}, "series": [{"uid": "1", "instance": [{"uid": "2"}]}]}
+    store.publish([Draft("ImagingStudy", "s1", content)], NOW)
+    store.publish([Draft("ImagingStudy", "s1", {**content, "description": "x"})], NOW + SECOND)
+    found, whole = store.summary("ImagingStudy", "s1"), store.document("ImagingStudy", "s1")
+    assert found is not None and found.body is not None
+    assert whole is not None and whole.body is not None
+    assert found[:5] == whole[:5]
+    body, complete = json.loads(found.body), json.loads(whole.body)
+    assert body["series"] == [{"uid": "1"}]
+    assert body["meta"].pop("tag")[0]["code"] == "SUBSETTED"
+    assert body["meta"] == complete["meta"]
+    assert store.summary("ImagingStudy", "s2") is None
+    store.publish([Draft("ImagingStudy", "s1", None)], NOW + 2 * SECOND)
+    gone = store.summary("ImagingStudy", "s1")
+    assert gone is not None
+    assert (gone.deleted, gone.body, gone.version) == (True, None, 3)
+
+
+def test_a_page_of_summaries(store: Store) -> None:
+    """Entries are the versions of the moment, whole or in summary, however often they were asked for."""
+    for number in range(3):
+        series = [{"uid": "1", "number": number, "instance": [{"uid": "2"}]}]
+        content = {"resourceType": "ImagingStudy", "id": "s1", "status": "available", "series": series}
+        store.publish([Draft("ImagingStudy", "s1", content)], NOW + number * SECOND)
+        for form, listed in ((Form.WHOLE, True), (Form.SUMMARY, False), (Form.WHOLE, True)):
+            [entry] = store.search(Query("ImagingStudy", form=form)).entries
+            [found] = json.loads(entry.body)["series"]
+            assert (found["number"], "instance" in found) == (number, listed)
 
 
 def test_schema_is_what_the_code_reads(store: Store) -> None:

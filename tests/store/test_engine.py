@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from pacsbridge.errors import NotUnderstood, PacsbridgeError, Unavailable
-from pacsbridge.store import engine
-from pacsbridge.store.records import DeadLetter
+from pacsbridge.errors import NotUnderstood, PacsbridgeError, TooCostly, Unavailable
+from pacsbridge.kernel.query import Query
+from pacsbridge.store import engine, search
+from pacsbridge.store.records import DeadLetter, Draft
+from pacsbridge.store.sql import sql
 from pacsbridge.store.store import Store
 
 NOW = 1_700_000_000_000_000
@@ -121,3 +124,91 @@ def test_long_texts_are_found_whole(store: Store) -> None:
         store.bury(letter("9" * 5000 + end), NOW)
         store.bury(letter("9" * 5000 + end), NOW)
     assert sorted(found.attempts for found in store.dead_letters()) == [2, 2]
+
+
+FOREVER = sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+"""A statement that never ends."""
+
+
+@pytest.fixture
+def hasty(store: Store) -> Store:
+    """A store whose readers are stopped soon, on either engine."""
+    if not store.embedded:
+        store._database.engine.dispose()
+
+        @event.listens_for(store._database.engine, "checkout")
+        def _hurry(connection: Any, _record: Any, _proxy: Any) -> None:
+            connection.execute("SET statement_timeout = 100")
+            connection.commit()
+
+    return store
+
+
+def test_reading_too_long_is_too_costly(hasty: Store) -> None:
+    """It is stopped, and the connection is as good as before: it reads, and writes can go on."""
+    for _time in range(3):
+        with pytest.raises(TooCostly), hasty._database.asking(0.05) as ask:
+            ask(FOREVER)
+        assert idle(hasty)
+        with hasty._database.asking(5) as ask:
+            assert [tuple(row) for row in ask(sql("SELECT 1"))] == [(1,)]
+        hasty.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
+        assert [entry.id for entry in hasty.search(Query("Patient")).entries] == ["p1"]
+        assert hasty.version("Patient", "p1") is not None
+
+
+def test_a_search_that_takes_too_long_is_too_costly(hasty: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told apart from a database that is away; the next search is answered."""
+    hasty.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "_page", lambda ask, _query, _chosen: (ask(FOREVER), False))
+        with pytest.raises(TooCostly, match="longer"):
+            hasty.search(Query("Patient"), 0.05)
+    assert idle(hasty)
+    assert [entry.id for entry in hasty.search(Query("Patient"), 5).entries] == ["p1"]
+
+
+def test_the_time_of_a_session_is_that_of_all_its_statements(tmp_path: Path) -> None:
+    """Many statements are no way round the limit of a database that is part of the process."""
+    database = engine.Database("sqlite", tmp_path)
+    some = sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT max(i) FROM n"
+    )
+
+    def ask_on() -> None:
+        with database.asking(0.05) as ask:
+            for _time in range(10_000):
+                ask(some)
+
+    with pytest.raises(TooCostly):
+        ask_on()
+    database.close()
+
+
+def test_readers_of_many_threads(store: Store) -> None:
+    """Each thread has its own view, and all can be closed while others wait."""
+    store.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
+    found: list[list[str]] = []
+
+    def read() -> None:
+        for _time in range(20):
+            found.append([entry.id for entry in store.search(Query("Patient")).entries])
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [["p1"]] * 160
+    assert idle(store)
+
+
+def test_a_session_sees_one_moment(store: Store) -> None:
+    """What is published between two statements of a search is not seen by the second."""
+    count = sql("SELECT count(*) FROM resource")
+    with store._database.asking() as ask:
+        assert ask(count)[0][0] == 0
+        store.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
+        assert ask(count)[0][0] == 0
+    with store._database.asking() as ask:
+        assert ask(count)[0][0] == 1

@@ -25,6 +25,7 @@ STATUS: Mapping[type[errors.PacsbridgeError], HTTPStatus] = {
     errors.Absent: HTTPStatus.NOT_FOUND,
     errors.Gone: HTTPStatus.GONE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.TooCostly: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Misconfigured: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """PS3.18 8.5: the status of each error."""

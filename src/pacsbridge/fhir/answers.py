@@ -1,16 +1,16 @@
 """HTTP answers: bytes of JSON with what FHIR and good manners want round them."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from email.utils import format_datetime
+from collections.abc import Sequence
+from email.utils import formatdate
+from functools import lru_cache
 
 import orjson
 from aiohttp import web
 from aiohttp.web_response import ContentCoding
 
+from pacsbridge.fhir.interactions import Answer
 from pacsbridge.fhir.negotiation import media_type, pretty, takes_gzip
-from pacsbridge.fhir.parameters import control
-from pacsbridge.fhir.service import SERVICE
+from pacsbridge.fhir.service import Service
 
 COMPRESS_FROM = 1024
 """Bodies of more bytes are compressed for clients that take it."""
@@ -19,52 +19,50 @@ _OFF_LOOP_FROM = 64 * 1024
 _VARY = "Accept, Accept-Encoding"
 
 
-def negotiated(request: web.Request) -> tuple[str, bool]:
-    """Media type and whether to indent. Raises NotAcceptable, NotUnderstood."""
+def negotiated(request: web.Request, pairs: Sequence[tuple[str, str]]) -> tuple[str, bool]:
+    """Media type and whether to indent; the first of several. Raises NotAcceptable, NotUnderstood."""
+    controls = {name: text for name, text in reversed(pairs) if name in ("_format", "_pretty")}
     accept = ",".join(request.headers.getall("Accept", ()))
-    return media_type(accept, control(request, "_format")), pretty(control(request, "_pretty"))
+    return media_type(accept, controls.get("_format")), pretty(controls.get("_pretty"))
 
 
-def answer(
-    request: web.Request, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """A JSON document, as the client wants it."""
-    content_type, indented = negotiated(request)
+def written(request: web.Request, service: Service, answer: Answer, form: tuple[str, bool]) -> web.Response:
+    """An answer in the form that was negotiated."""
+    content_type, indented = form
+    headers = {"Vary": _VARY}
+    if answer.version is not None:  # FHIR R4 http, "managing resource contention"
+        headers["ETag"] = f'W/"{answer.version}"'
+        headers["Last-Modified"] = _http_date(answer.published // 1_000_000)
+    if answer.status == 304:
+        return web.Response(status=304, headers=headers)
+    body = answer.body
     if indented:
         body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
-    return packed(request, body, content_type, status, headers)
+    return packed(request, service, body, content_type, answer.status, headers)
+
+
+@lru_cache(maxsize=4096)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def packed(
-    request: web.Request, body: bytes, content_type: str, status: int, headers: Mapping[str, str] | None
+    request: web.Request,
+    service: Service,
+    body: bytes,
+    content_type: str,
+    status: int,
+    headers: dict[str, str],
 ) -> web.Response:
     """The body compressed where that is worth it."""
+    headers["Content-Type"] = f"{content_type}; charset=utf-8"
     response = web.Response(
         body=body,
         status=status,
-        headers={"Content-Type": f"{content_type}; charset=utf-8", "Vary": _VARY, **(headers or {})},
+        headers=headers,
         zlib_executor_size=_OFF_LOOP_FROM,
-        zlib_executor=request.config_dict[SERVICE].executor,
+        zlib_executor=service.executor,
     )
     if len(body) > COMPRESS_FROM and takes_gzip(request.headers.get("Accept-Encoding", "")):
         response.enable_compression(ContentCoding.gzip)
     return response
-
-
-def validators(version: int, updated: datetime) -> dict[str, str]:
-    """ETag and Last-Modified of a version (FHIR R4 http, "managing resource contention")."""
-    return {"ETag": f'W/"{version}"', "Last-Modified": format_datetime(updated, usegmt=True), "Vary": _VARY}
-
-
-def unchanged(request: web.Request, version: int, updated: datetime) -> bool:
-    """Whether the client holds this version: If-None-Match, else If-Modified-Since (RFC 9110 13.2.2)."""
-    tags = request.if_none_match
-    if tags is not None:
-        return any(tag.value in ("*", str(version)) for tag in tags)
-    since = request.if_modified_since
-    return since is not None and updated.replace(microsecond=0) <= since
-
-
-def conditional(request: web.Request) -> bool:
-    """Whether the request has a condition that may save the body."""
-    return "If-None-Match" in request.headers or "If-Modified-Since" in request.headers

@@ -1,56 +1,84 @@
-"""The FHIR application: routes, and what is not there yet."""
+"""The FHIR application: the route table as aiohttp's router and handlers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 
 import orjson
 from aiohttp import web
 
-from pacsbridge.fhir.faults import Handler, answer_faults
-from pacsbridge.fhir.observing import observe
-from pacsbridge.fhir.reads import metadata, read, vread
-from pacsbridge.fhir.searches import search, search_by_form
+from pacsbridge.fhir.answers import negotiated, written
+from pacsbridge.fhir.batch import batch
+from pacsbridge.fhir.faults import Handler, answer_faults, told
+from pacsbridge.fhir.interactions import Answer, Asked, Pairs
+from pacsbridge.fhir.observing import observer
+from pacsbridge.fhir.openapi import openapi
+from pacsbridge.fhir.parameters import of_bundle, of_form, of_url
+from pacsbridge.fhir.routes import ROUTES, Route
 from pacsbridge.fhir.service import SERVICE, FhirSettings, Service
 from pacsbridge.kernel.capability import capability_statement
-from pacsbridge.kernel.search_parameters import PARAMETERS
 from pacsbridge.store.store import Store
-
-TYPE = "/{type:" + "|".join(PARAMETERS) + "}"
-INSTANCE = TYPE + r"/{id:[A-Za-z0-9\-.]{1,64}}"
-
-READS: Mapping[str, Handler] = {
-    "/metadata": metadata,
-    INSTANCE: read,
-    INSTANCE + "/_history/{version:[0-9]{1,18}}": vread,
-    TYPE: search,
-}
-
-NOT_YET: Mapping[tuple[str, str], str] = {
-    ("GET", INSTANCE + "/_history"): "the history of a resource",
-    ("GET", TYPE + "/_history"): "the history of a type",
-    ("GET", "/_history"): "the history of everything",
-    ("POST", ""): "batch",
-}
-"""Interactions that clients may try and that are answered 501 for now."""
 
 
 def fhir_app(store: Store, settings: FhirSettings, executor: Executor) -> web.Application:
     """The application to be mounted under `/fhir`; `executor` runs all that blocks."""
-    app = web.Application(middlewares=[observe, answer_faults])
+    app = web.Application(middlewares=[observer(access_log=settings.access_log), answer_faults])
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    statement = capability_statement(settings.base_url, settings.software_version, made)
-    app[SERVICE] = Service(store, settings, executor, orjson.dumps(statement))
-    app.router.add_routes([web.get(path, handler) for path, handler in READS.items()])
-    app.router.add_post(TYPE + "/_search", search_by_form)
-    app.router.add_routes(
-        [web.route(method, path, _not_yet(what)) for (method, path), what in NOT_YET.items()]
-    )
+    codes = (*(route.code for route in ROUTES), "batch")
+    statement = capability_statement(settings.base_url, settings.software_version, made, codes)
+    description = openapi(settings.base_url, settings.software_version)
+    service = Service(store, settings, executor, orjson.dumps(statement), orjson.dumps(description))
+    app[SERVICE] = service
+    for route in ROUTES:
+        add = app.router.add_post if route.form else app.router.add_get
+        add(route.pattern, _handler(service, route))
+    for path in ("", "/"):
+        app.router.add_post(path, _batch(service))
     return app
 
 
-def _not_yet(what: str) -> Handler:
-    async def answer(_request: web.Request) -> web.StreamResponse:
-        raise web.HTTPNotImplemented(reason=f"{what} is not implemented yet")
+def _handler(service: Service, route: Route) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        pairs = of_url(request)
+        if route.form:
+            pairs = [*pairs, *await of_form(request)]
+        form = negotiated(request, pairs)
+        answer = await service.run(_work(service, route, _asked(request, pairs)), brief=route.brief)
+        return written(request, service, answer, form)
 
-    return answer
+    return handle
+
+
+def _work(service: Service, route: Route, asked: Asked) -> Callable[[bool], Answer]:
+    return lambda hurried: route.run(service, asked._replace(hurried=True) if hurried else asked)
+
+
+def _asked(request: web.Request, pairs: Pairs) -> Asked:
+    named, headers = request.match_info, request.headers
+    tags = request.if_none_match if "If-None-Match" in headers else None
+    return Asked(
+        type=named.get("type"),
+        id=named.get("id"),
+        version=int(named["version"]) if "version" in named else None,
+        pairs=pairs,
+        strict="Prefer" in headers and _strict(request),
+        tags=None if tags is None else tuple(tag.value for tag in tags),
+        since=request.if_modified_since if "If-Modified-Since" in headers else None,
+    )
+
+
+def _strict(request: web.Request) -> bool:
+    """Whether unknown parameters are errors (FHIR R4 search, "handling of unsupported parameters")."""
+    preferences = ",".join(request.headers.getall("Prefer", ())).replace(";", ",").split(",")
+    return "handling=strict" in (preference.strip().replace('"', "").lower() for preference in preferences)
+
+
+def _batch(service: Service) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        form = negotiated(request, of_url(request))
+        body = await of_bundle(request)
+        strict = _strict(request)
+        answer = await service.call(lambda: batch(service, body, told, strict=strict))
+        return written(request, service, answer, form)
+
+    return handle

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -13,6 +13,7 @@ from pacsbridge import errors
 from pacsbridge.fhir.answers import packed
 from pacsbridge.fhir.negotiation import FHIR_JSON
 from pacsbridge.fhir.parameters import check_path
+from pacsbridge.fhir.service import SERVICE
 from pacsbridge.kernel.outcomes import Code, Severity, issue, outcome
 
 _log = structlog.get_logger("pacsbridge.fhir")
@@ -38,6 +39,7 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.Absent: Fault(HTTPStatus.NOT_FOUND, Code.NOT_FOUND),
     errors.Gone: Fault(HTTPStatus.GONE, Code.DELETED),
     errors.Unavailable: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TRANSIENT),
+    errors.TooCostly: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TOO_COSTLY),
     errors.Misconfigured: Fault(HTTPStatus.INTERNAL_SERVER_ERROR, Code.EXCEPTION),
 }
 """Every error of pacsbridge → its answer; a test holds the table complete."""
@@ -67,40 +69,40 @@ async def answer_faults(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         check_path(request)
         return await handler(request)
-    except errors.PacsbridgeError as exc:
-        return _known(request, exc)
     except web.HTTPException as exc:
         return _of_http(request, exc)
     except ConnectionError:
         raise
     except Exception as exc:
-        _log.error("request_failed", error=type(exc).__name__, at=_place(exc))
-        return _answer(request, FAULTS[errors.PacsbridgeError], "internal error")
+        status, body = told(exc)
+        return _answer(request, status, body, _HEADERS.get(status))
 
 
-def _known(request: web.Request, exc: errors.PacsbridgeError) -> web.Response:
-    fault = next(FAULTS[base] for base in type(exc).__mro__ if base in FAULTS)
-    parameter = getattr(exc, "parameter", None)
-    return _answer(request, fault, str(exc), parameter, _HEADERS.get(fault.status))
+def told(exc: Exception) -> tuple[int, Mapping[str, Any]]:
+    """The status and the OperationOutcome of an exception; one that is not ours is logged."""
+    if isinstance(exc, errors.PacsbridgeError):
+        fault = next(FAULTS[base] for base in type(exc).__mro__ if base in FAULTS)
+        found = issue(Severity.ERROR, fault.code, str(exc), getattr(exc, "parameter", None))
+        return fault.status, outcome(found)
+    _log.error("request_failed", error=type(exc).__name__, at=_place(exc))
+    fault = FAULTS[errors.PacsbridgeError]
+    return fault.status, outcome(issue(Severity.ERROR, fault.code, "internal error"))
 
 
 def _of_http(request: web.Request, exc: web.HTTPException) -> web.Response:
     """An answer that aiohttp raises, such as 404 and 405 of its router."""
     kept = {name: exc.headers[name] for name in ("Allow", "Location") if name in exc.headers}
-    fault = Fault(exc.status, _CODES.get(exc.status, Code.INVALID))
-    return _answer(request, fault, _REASONS.get(exc.reason, exc.reason), headers=kept)
+    code = _CODES.get(exc.status, Code.INVALID)
+    found = issue(Severity.ERROR, code, _REASONS.get(exc.reason, exc.reason))
+    return _answer(request, exc.status, outcome(found), kept)
 
 
 def _answer(
-    request: web.Request,
-    fault: Fault,
-    diagnostics: str,
-    parameter: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    request: web.Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None
 ) -> web.Response:
     """Faults are told in FHIR JSON, whatever the client would rather have."""
-    body = orjson.dumps(outcome(issue(Severity.ERROR, fault.code, diagnostics, parameter)))
-    return packed(request, body, FHIR_JSON, fault.status, headers)
+    found = {"Vary": "Accept-Encoding", **(headers or {})}
+    return packed(request, request.config_dict[SERVICE], orjson.dumps(body), FHIR_JSON, status, found)
 
 
 def _place(exc: Exception) -> str:

@@ -1,47 +1,59 @@
 """What is kept of a request: an id that both sides know, a log line without its query, the metrics."""
 
 import re
+from functools import cache
+from itertools import count
 from secrets import token_hex
 from time import perf_counter
+from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from pacsbridge import metrics
 from pacsbridge.fhir.faults import Handler
-from pacsbridge.fhir.service import SERVICE
 
 _log = structlog.get_logger("pacsbridge.fhir")
 
 REQUEST_ID = "X-Request-Id"
 
 _LEGAL_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_PROCESS = token_hex(6)
+_NUMBERS = count(1)
+"""Ids of our own: those of other processes begin otherwise."""
+
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
-@web.middleware
-async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost layer: sees every answer, faults too."""
-    begun = perf_counter()
-    response = await handler(request)
-    response.headers[REQUEST_ID] = _request_id(request)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    _record(request, response, perf_counter() - begun)
-    return response
+def observer(*, access_log: bool) -> Middleware:
+    """The outermost layer: sees every answer, faults too; `access_log`: and writes a line for each."""
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        begun = perf_counter()
+        response = await handler(request)
+        response.headers[REQUEST_ID] = _request_id(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        _record(request, response, perf_counter() - begun, access_log=access_log)
+        return response
+
+    return observe
 
 
 def _request_id(request: web.Request) -> str:
     """The client's own id where it is a harmless one (FHIR R4 http, "custom headers")."""
-    sent = request.headers.get(REQUEST_ID, "")
-    return sent if _LEGAL_ID.fullmatch(sent) else token_hex(8)
+    sent = request.headers.get(REQUEST_ID)
+    return sent if sent and _LEGAL_ID.fullmatch(sent) else f"{_PROCESS}.{next(_NUMBERS):x}"
 
 
-def _record(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+def _record(request: web.Request, response: web.StreamResponse, seconds: float, *, access_log: bool) -> None:
     route = route_of(request)
     method = request.method if request.method in _METHODS else "other"
-    metrics.HTTP_REQUESTS.labels(route, method, str(response.status)).inc()
-    metrics.HTTP_SECONDS.labels(route).observe(seconds)
-    if request.config_dict[SERVICE].settings.access_log:
+    counter, timer = _meters(route, method, response.status)
+    counter.inc()
+    timer.observe(seconds)
+    if access_log:
         _log.info(
             "request",
             method=method,
@@ -51,6 +63,12 @@ def _record(request: web.Request, response: web.StreamResponse, seconds: float) 
             milliseconds=round(seconds * 1000, 2),
             request_id=response.headers[REQUEST_ID],
         )
+
+
+@cache
+def _meters(route: str, method: str, status: int) -> tuple[Any, Any]:
+    """The metrics of requests; labels are few and closed, so that all of them can be kept."""
+    return metrics.HTTP_REQUESTS.labels(route, method, str(status)), metrics.HTTP_SECONDS.labels(route)
 
 
 def route_of(request: web.Request) -> str:

@@ -11,10 +11,8 @@ from pacsbridge.fhir.service import SERVICE
 
 Pairs = list[tuple[str, str]]
 
-FORM = web.RequestKey("pacsbridge_form", list)
-"""The parameters of a form, once it has been read."""
-
 _FORM = "application/x-www-form-urlencoded"
+_JSON = ("application/fhir+json", "application/json")
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 _CODINGS = ("", "identity", "gzip")
 _MOST = 1000
@@ -32,31 +30,39 @@ def check_path(request: web.Request) -> None:
 
 def of_url(request: web.Request) -> Pairs:
     """The parameters of the URL, in their order."""
-    return _decoded(request.raw_path.partition("?")[2].partition("#")[0])
+    query = request.raw_path.partition("?")[2]
+    return decoded(query.partition("#")[0]) if query else []
 
 
 async def of_form(request: web.Request) -> Pairs:
     """The parameters of a form body (`POST …/_search`), at most `max_body` bytes."""
-    _check_form(request)
+    _check_body(request, (_FORM,), "a search")
+    return decoded((await _read(request)).decode("utf-8", errors="surrogateescape"))
+
+
+async def of_bundle(request: web.Request) -> bytes:
+    """The body of a batch, at most `max_body` bytes."""
+    _check_body(request, _JSON, "a batch")
+    return await _read(request)
+
+
+async def _read(request: web.Request) -> bytes:
     settings = request.config_dict[SERVICE].settings
     try:
         async with asyncio.timeout(settings.body_seconds):
             body = await _bounded(request, settings.max_body)
     except TimeoutError as exc:
         raise web.HTTPRequestTimeout(reason="the body did not arrive in time") from exc
-    if _coding(request) == "gzip":
-        body = _inflated(body, settings.max_body)
-    request[FORM] = _decoded(body.decode("utf-8", errors="surrogateescape"))
-    return request[FORM]
+    return _inflated(body, settings.max_body) if _coding(request) == "gzip" else body
 
 
-def _check_form(request: web.Request) -> None:
-    if request.content_type != _FORM:
-        raise web.HTTPUnsupportedMediaType(reason=f"a search is sent as {_FORM}")
+def _check_body(request: web.Request, types: tuple[str, ...], what: str) -> None:
+    if request.content_type not in types:
+        raise web.HTTPUnsupportedMediaType(reason=f"{what} is sent as {types[0]}")
     if (request.charset or "utf-8").lower() not in _CHARSETS:
-        raise web.HTTPUnsupportedMediaType(reason="a form is sent in UTF-8")
+        raise web.HTTPUnsupportedMediaType(reason=f"{what} is sent in UTF-8")
     if _coding(request) not in _CODINGS:
-        raise web.HTTPUnsupportedMediaType(reason="a form is sent plain or with gzip")
+        raise web.HTTPUnsupportedMediaType(reason=f"{what} is sent plain or with gzip")
 
 
 def _coding(request: web.Request) -> str:
@@ -77,12 +83,6 @@ def _inflated(body: bytes, most: int) -> bytes:
     return plain
 
 
-def control(request: web.Request, name: str) -> str | None:
-    """A parameter that shapes the answer, such as `_format`; the URL's goes before the form's."""
-    text = request.query.get(name)
-    return text if text is not None else dict(request.get(FORM, ())).get(name)
-
-
 async def _bounded(request: web.Request, most: int) -> bytes:
     body = bytearray()
     async for chunk in request.content.iter_any():
@@ -92,7 +92,8 @@ async def _bounded(request: web.Request, most: int) -> bytes:
     return bytes(body)
 
 
-def _decoded(text: str) -> Pairs:
+def decoded(text: str) -> Pairs:
+    """The parameters of a text `name=value&…`. Raises NotUnderstood."""
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
     except ValueError as exc:

@@ -1,18 +1,23 @@
 """The CapabilityStatement, made from the tables that the code itself reads (FHIR R4 CapabilityStatement)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pacsbridge.kernel.search_parameters import PARAMETERS, Parameter
 
 FHIR_VERSION = "4.0.1"
 
-INTERACTIONS = ("read", "vread", "search-type")
-"""What can be done with each resource type."""
 
+def capability_statement(
+    base_url: str, software_version: str, published: str, interactions: Iterable[str]
+) -> dict[str, Any]:
+    """What this server can do. `published` is the dateTime that the statement was made.
 
-def capability_statement(base_url: str, software_version: str, published: str) -> dict[str, Any]:
-    """What this server can do. `published` is the dateTime that the statement was made."""
+    `interactions` are FHIR's codes: those of systems for the whole, the others for each resource type.
+    """
+    codes = tuple(dict.fromkeys(interactions))
+    resources = [_resource(type_, parameters, codes) for type_, parameters in PARAMETERS.items()]
+    rest = _without_empty({"mode": "server", "resource": resources, "interaction": _coded(codes, _OF_SYSTEM)})
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -22,15 +27,24 @@ def capability_statement(base_url: str, software_version: str, published: str) -
         "implementation": {"description": "DICOM studies as FHIR resources", "url": base_url},
         "fhirVersion": FHIR_VERSION,
         "format": ["json", "application/fhir+json"],
-        "rest": [{"mode": "server", "resource": [_resource(*row) for row in PARAMETERS.items()]}],
+        "rest": [rest],
     }
 
 
-def _resource(type_: str, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    return {
+_OF_SYSTEM = ("batch", "history-system")
+_OF_TYPE = ("read", "vread", "history-instance", "history-type", "search-type")
+"""Value sets system-restful-interaction and type-restful-interaction, as far as they are served."""
+
+
+def _coded(codes: Iterable[str], among: Sequence[str]) -> list[dict[str, str]]:
+    return [{"code": code} for code in codes if code in among]
+
+
+def _resource(type_: str, parameters: Mapping[str, Parameter], codes: Iterable[str]) -> dict[str, Any]:
+    found = {
         "type": type_,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
-        "interaction": [{"code": code} for code in INTERACTIONS],
+        "interaction": _coded(codes, _OF_TYPE),
         "versioning": "versioned",
         "readHistory": True,
         "updateCreate": False,
@@ -38,16 +52,43 @@ def _resource(type_: str, parameters: Mapping[str, Parameter]) -> dict[str, Any]
         "conditionalRead": "full-support",
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
+        "searchInclude": [f"{type_}:{code}" for code in _references(parameters)],
+        "searchRevInclude": list(_naming(type_)),
         "searchParam": [_parameter(type_, parameter) for parameter in parameters.values()],
     }
+    return _without_empty(found)
+
+
+def _without_empty(element: Mapping[str, Any]) -> dict[str, Any]:
+    """R4 knows no empty lists."""
+    return {name: value for name, value in element.items() if value != []}
+
+
+def _references(parameters: Mapping[str, Parameter], target: str | None = None) -> Iterable[str]:
+    """The codes of references to resources that are served here, or to those of one type."""
+    for parameter in parameters.values():
+        if target in parameter.chains or (target is None and parameter.chains):
+            yield parameter.code
+
+
+def _naming(type_: str) -> Iterable[str]:
+    """What refers to a type."""
+    for source, parameters in PARAMETERS.items():
+        yield from (f"{source}:{code}" for code in _references(parameters, type_))
 
 
 def _parameter(type_: str, parameter: Parameter) -> dict[str, Any]:
-    modifiers = ", ".join(f":{name}" for name in parameter.supported_modifiers)
-    documentation = parameter.expression(type_) + (f"; modifiers {modifiers}" if modifiers else "")
     return {
         "name": parameter.code,
         "definition": parameter.definition,
         "type": parameter.type,
-        "documentation": documentation,
+        "documentation": documentation(type_, parameter),
     }
+
+
+def documentation(type_: str, parameter: Parameter) -> str:
+    """What a parameter looks at, and what may be said with it."""
+    modifiers = ", ".join(f":{name}" for name in parameter.supported_modifiers)
+    chains = [f"chained to the parameters of {target}" for target in parameter.chains]
+    sorts = ["_sort"] if parameter.orders else []
+    return "; ".join((parameter.expression(type_), f"modifiers {modifiers}", *chains, *sorts))

@@ -23,6 +23,8 @@ class Code(StrEnum):
     TOO_LONG = "too-long"
     PROCESSING = "processing"
     TRANSIENT = "transient"
+    TOO_COSTLY = "too-costly"
+    INCOMPLETE = "incomplete"
     EXCEPTION = "exception"
 
 
@@ -38,13 +40,9 @@ def outcome(*issues: dict[str, Any]) -> dict[str, Any]:
     return {"resourceType": "OperationOutcome", "issue": list(issues)}
 
 
-def ignored(names: tuple[str, ...]) -> dict[str, Any]:
+def ignored(names: tuple[str, ...]) -> list[dict[str, Any]]:
     """What a searchset says about parameters that it left out."""
-    return outcome(
-        *(
-            issue(
-                Severity.WARNING, Code.NOT_SUPPORTED, "this search parameter is not supported: ignored", name
-            )
-            for name in dict.fromkeys(names)
-        )
-    )
+    return [
+        issue(Severity.WARNING, Code.NOT_SUPPORTED, "this search parameter is not supported: ignored", name)
+        for name in dict.fromkeys(names)
+    ]

@@ -1,27 +1,26 @@
 """A search as one value, and the index rows that answer it; nothing here knows HTTP or SQL.
 
 A Query is what was understood: clauses that all must hold (AND), each with values of which one must match
-(OR). A published resource becomes rows (`search_parameters.index_rows`); a clause names rows by `param`:
+(OR). A published resource becomes rows and a span (`search_parameters.indexed`), named by `param`:
 
-    clause kind   rows          a value matches a row when
+    clause kind   looked up     a value matches when
     token         TokenRow      value and system are equal, where the value states them
     reference     ReferenceRow  target is equal, and type, where the value states it
-    date          DateRow       the two ranges stand as the prefix says (`DateValue`)
-    string        StringRow     the normalised text begins with the value's text
+    string        StringRow     the normalised text begins with the value's text, or holds it
+    date          Span          the two ranges stand as the prefix says (`DateValue`)
+    chain         ReferenceRow  the resource that the reference names satisfies a clause of its own
+    present       TokenRow      there is no row that says that the element is missing
     id, updated   none          the resource's own id, or the moment of its version
     held          none          the study holds the instance of that SOP Instance UID: the store's facts know
 
-A clause with modifier "not" holds where no row matches; with "missing" it holds where there is no row at
-all of that param (the value is true) or at least one (false).
+A clause with `negated` holds where no value matches.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from pacsbridge.errors import NotUnderstood
+from pacsbridge.kernel.cursors import Cursor, Order
 
 
 class Kind(StrEnum):
@@ -29,8 +28,10 @@ class Kind(StrEnum):
 
     TOKEN = "token"  # noqa: S105 - a kind of search parameter, no secret
     REFERENCE = "reference"
-    DATE = "date"
     STRING = "string"
+    DATE = "date"
+    CHAIN = "chain"
+    PRESENT = "present"
     ID = "id"
     UPDATED = "updated"
     HELD = "held"
@@ -52,14 +53,6 @@ class ReferenceRow(NamedTuple):
     target: str
 
 
-class DateRow(NamedTuple):
-    """A moment or period: microseconds since 1970, `low` inclusive, `high` exclusive."""
-
-    param: str
-    low: int
-    high: int
-
-
 class StringRow(NamedTuple):
     """A text, normalised by `search_values.normalised`."""
 
@@ -67,7 +60,19 @@ class StringRow(NamedTuple):
     value: str
 
 
-Row = TokenRow | ReferenceRow | DateRow | StringRow
+Row = TokenRow | ReferenceRow | StringRow
+
+
+class Span(NamedTuple):
+    """What a date or dateTime covers: microseconds since 1970, lows inclusive, highs exclusive.
+
+    `low` and `high` are instants (UTC where the element has no zone), the others what its wall clock showed.
+    """
+
+    low: int
+    high: int
+    local_low: int
+    local_high: int
 
 
 class TokenValue(NamedTuple):
@@ -85,13 +90,13 @@ class ReferenceValue(NamedTuple):
 
 
 class DateValue(NamedTuple):
-    """A range asked for, and how a row's range [l, h) must stand to it (FHIR R4 search, "prefixes").
+    """A range asked for, and how a resource's range [l, h) must stand to it (FHIR R4 search, "prefixes").
 
     eq: l >= low and h <= high    ne: not eq       gt: h > high     lt: l < low
     ge: gt or eq                  le: lt or eq     sa: l >= high    eb: h <= low
     ap: h > low and l < high (the parser has widened the range)
 
-    `local`: the query named no zone, so that wall clocks are compared: the rows of `param` + ":local".
+    `local`: the query named no zone, so that wall clocks are compared.
     """
 
     prefix: str
@@ -101,18 +106,26 @@ class DateValue(NamedTuple):
 
 
 class StringValue(NamedTuple):
-    """A normalised text that rows begin with."""
+    """A normalised text that rows begin with, or hold `anywhere`."""
 
     text: str
+    anywhere: bool = False
 
 
-class MissingValue(NamedTuple):
-    """The value of the modifier "missing"."""
+class PresentValue(NamedTuple):
+    """An element that is there; `rows` is the kind of the rows that it has, where it has rows."""
 
-    missing: bool
+    rows: Kind | None
 
 
-Value = TokenValue | ReferenceValue | DateValue | StringValue | MissingValue
+class ChainValue(NamedTuple):
+    """What the resource of `type` that a reference names must satisfy."""
+
+    type: str
+    clause: "Clause"
+
+
+Value = TokenValue | ReferenceValue | DateValue | StringValue | PresentValue | ChainValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,57 +134,56 @@ class Clause:
 
     param: str
     kind: Kind
-    modifier: str | None
     values: tuple[Value, ...]
+    negated: bool = False
 
 
-_CURSOR_LENGTH = 200
+class Include(NamedTuple):
+    """Further resources to return: those that references of `source` under `param` name.
+
+    `target` None: of any type. Going the other way (`_revinclude`), those of `source` that name a match.
+    """
+
+    source: str
+    param: str
+    target: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """The position of a page's last entry: small integers (row number first), opaque outside."""
+class Form(StrEnum):
+    """How much of each resource is returned (FHIR R4 search, "summary"); COUNT: only how many match."""
 
-    values: tuple[int, ...]
-
-    def encode(self) -> str:
-        """The cursor as it stands in a `next` link."""
-        text = ".".join(map(str, self.values))
-        return urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-    @classmethod
-    def decode(cls, text: str) -> "Cursor":
-        """The cursor of a link. NotUnderstood unless `encode` made exactly this text."""
-        if len(text) <= _CURSOR_LENGTH and text.isascii():
-            cursor = cls(_integers(text))
-            if cursor.values and cursor.encode() == text:
-                return cursor
-        raise NotUnderstood("not a cursor that this server gave out")
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    try:
-        plain = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-        values = tuple(int(part) for part in plain.split("."))
-    except (Base64Error, ValueError):
-        return ()
-    return values if all(abs(value) < 2**63 for value in values) else ()
+    WHOLE = "false"
+    SUMMARY = "true"
+    TEXT = "text"
+    DATA = "data"
+    COUNT = "count"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """One search of one resource type.
 
-    `count` is the page size (0: only the total is asked for), `total` none, estimate or accurate. `after`
-    goes on behind a page. `sort` is (field, descending) pairs; empty: newest first. `understood` are the
-    parameters as sent that took effect (the `self` link), without the cursor; `ignored` the others' names.
+    `count` is the page size; `sort` the order asked for, empty: the store's choice. `after` goes on from a
+    page. `counted`: the total is asked for. `elements`: only those, and the mandatory ones, of each resource.
+    `understood` are the parameters as sent that took effect (the `self` link), without the cursor; `ignored`
+    the others' names. `scope` tells searches apart whose pages are not each other's.
     """
 
     type: str
     clauses: tuple[Clause, ...] = ()
-    sort: tuple[tuple[str, bool], ...] = ()
+    sort: Order = ()
     count: int = 50
     after: Cursor | None = None
-    total: str = "none"
+    counted: bool = False
+    form: Form = Form.WHOLE
+    elements: frozenset[str] = frozenset()
+    include: tuple[Include, ...] = ()
+    revinclude: tuple[Include, ...] = ()
     understood: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    scope: str = ""
+
+    @property
+    def only_counts(self) -> bool:
+        """Whether no resource is to be returned."""
+        return self.count == 0 or self.form is Form.COUNT

@@ -1,17 +1,18 @@
 """THE search parameter table: what can be searched by, and where it stands in a resource.
 
-`PARAMETERS` is the one place that knows FHIR paths for searching. The parser, the index rows that the store
-keeps, and the CapabilityStatement all read it. Codes, types and definitions are those of the FHIR R4 search
-pages of ImagingStudy, Patient and Endpoint.
+`PARAMETERS` is the one place that knows FHIR paths for searching. The parser, the index that the store
+keeps, the CapabilityStatement and the OpenAPI description all read it. Codes, types and definitions are those
+of the FHIR R4 search pages of ImagingStudy, Patient and Endpoint.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from pacsbridge.kernel import search_rows
-from pacsbridge.kernel.query import Kind, Row, TokenValue
+from pacsbridge.kernel import elements, search_rows
+from pacsbridge.kernel.query import Kind, Row, Span, TokenValue
 
 Resource = Mapping[str, Any]
 Indexer = Callable[[str, Any], Iterable[Row]]
@@ -55,7 +56,8 @@ class Parameter:
     """One search parameter of one resource type.
 
     `type` is FHIR's search parameter type and `kind` how the store answers it; `paths` are below the
-    resource. `param` names the index rows: two codes may share them. `modifiers` are those beside `missing`.
+    resource. `param` names the index rows. A reference is to one of `targets`; `chains` are those whose own
+    parameters it can be chained to. `modifiers` are those beside `missing`.
     """
 
     code: str
@@ -66,24 +68,43 @@ class Parameter:
     param: str = ""
     definition: str = ""
     targets: tuple[str, ...] = ()
+    chains: tuple[str, ...] = ()
     modifiers: tuple[str, ...] = ()
     aliases: Aliases = field(default=_as_sent)
 
     @property
     def supported_modifiers(self) -> tuple[str, ...]:
-        """All modifiers: `missing` too, where index rows tell."""
-        return (*self.modifiers, *(("missing",) if self.indexer is not None else ()))
+        """All modifiers."""
+        return (*self.modifiers, "missing")
+
+    @property
+    def orders(self) -> bool:
+        """Whether results can be sorted by it."""
+        return self.kind in ORDER_FIELDS
 
     def expression(self, type_: str) -> str:
         """The FHIRPath expression of the parameter on a resource type."""
-        return " | ".join(f"{type_}.{path}" for path in self.paths)
+        found = " | ".join(f"{type_}.{path}" for path in self.paths)
+        return f"{found}.where(resolve() is Patient)" if self.targets == ("Patient",) else found
 
-    def rows(self, resource: Resource) -> Iterator[Row]:
-        """The index rows of a resource; none where the store answers without."""
+    def elements(self, resource: Resource) -> Iterator[Any]:
+        """The elements of a resource that it looks at."""
+        for path in self.paths:
+            yield from search_rows.elements(resource, path.split("."))
+
+    def rows(self, resource: Resource) -> list[Row]:
+        """The index rows of a resource: one that says so where it lacks the element."""
+        elements_ = list(self.elements(resource))
         if self.indexer is not None:
-            for path in self.paths:
-                for element in search_rows.elements(resource, path.split(".")):
-                    yield from self.indexer(self.param, element)
+            found = [row for element in elements_ for row in self.indexer(self.param, element)]
+            return found or [search_rows.missing(self.param)]
+        return [] if elements_ or self.kind in _NEVER_MISSING else [search_rows.missing(self.param)]
+
+
+_NEVER_MISSING = (Kind.ID, Kind.UPDATED)
+
+ORDER_FIELDS: Mapping[Kind, str] = {Kind.ID: "id", Kind.UPDATED: "updated", Kind.DATE: "low"}
+"""Kinds of parameters that results can be sorted by → the field that has the order."""
 
 
 def _token(code: str, path: str, indexer: Indexer, *modifiers: str, aliases: Aliases = _as_sent) -> Parameter:
@@ -96,45 +117,46 @@ def _uri(code: str, path: str) -> Parameter:
     return Parameter(code, "uri", Kind.TOKEN, (path,), search_rows.of_code)
 
 
-def _reference(code: str, paths: str, targets: str, param: str = "") -> Parameter:
+def _reference(code: str, paths: str, targets: str, chains: str = "") -> Parameter:
     types = tuple(targets.split())
     return Parameter(
         code,
         "reference",
         Kind.REFERENCE,
         tuple(paths.split()),
-        search_rows.of_reference,
-        param=param,
+        partial(search_rows.of_reference, types),
         targets=types,
+        chains=tuple(chains.split()),
         modifiers=("identifier", *types),
     )
 
 
 def _date(code: str, path: str) -> Parameter:
-    return Parameter(code, "date", Kind.DATE, (path,), search_rows.of_moment)
+    return Parameter(code, "date", Kind.DATE, (path,))
 
 
 def _string(code: str, path: str, indexer: Indexer = search_rows.of_string) -> Parameter:
-    return Parameter(code, "string", Kind.STRING, (path,), indexer)
+    return Parameter(code, "string", Kind.STRING, (path,), indexer, modifiers=("exact", "contains"))
 
 
 _EVERY_TYPE = (
-    Parameter("_id", "token", Kind.ID, ("id",)),
+    Parameter("_id", "token", Kind.ID, ("id",), modifiers=("not",)),
     Parameter("_lastUpdated", "date", Kind.UPDATED, ("meta.lastUpdated",)),
     _uri("_profile", "meta.profile"),
     _uri("_source", "meta.source"),
     _token("_tag", "meta.tag", search_rows.of_coding),
+    _token("_security", "meta.security", search_rows.of_coding),
 )
 
 _IMAGING_STUDY = (
     _token("identifier", "identifier", search_rows.of_typed_identifier, "of-type", aliases=_study_uid),
-    _reference("patient", "subject", "Patient", param="subject"),
-    _reference("subject", "subject", "Patient Device Group"),
+    _reference("patient", "subject", "Patient", "Patient"),
+    _reference("subject", "subject", "Patient Device Group", "Patient"),
     _reference("basedon", "basedOn", "Appointment AppointmentResponse CarePlan ServiceRequest Task"),
     _token("bodysite", "series.bodySite", search_rows.of_coding_with_text, "text"),
     _token("dicom-class", "series.instance.sopClass", search_rows.of_coding, aliases=_class_uid),
     _reference("encounter", "encounter", "Encounter"),
-    _reference("endpoint", "endpoint series.endpoint", "Endpoint"),
+    _reference("endpoint", "endpoint series.endpoint", "Endpoint", "Endpoint"),
     Parameter(
         "instance", "token", Kind.HELD, ("series.instance.uid",), modifiers=("not",), aliases=_plain_uid
     ),
@@ -191,8 +213,7 @@ def _definition(type_: str, code: str) -> str:
 
 def _table(type_: str, own: Iterable[Parameter]) -> Mapping[str, Parameter]:
     return {
-        p.code: replace(p, param=p.param or p.code, definition=_definition(type_, p.code))
-        for p in (*_EVERY_TYPE, *own)
+        p.code: replace(p, param=p.code, definition=_definition(type_, p.code)) for p in (*_EVERY_TYPE, *own)
     }
 
 
@@ -209,7 +230,27 @@ def find(type_: str, code: str) -> Parameter | None:
     return PARAMETERS[type_].get(ALIASES.get(code, code))
 
 
-def index_rows(resource: Resource) -> list[Row]:
-    """All index rows of a published resource, each once."""
-    by_param = {parameter.param: parameter for parameter in PARAMETERS[resource["resourceType"]].values()}
-    return list(dict.fromkeys(row for parameter in by_param.values() for row in parameter.rows(resource)))
+class Indexed(NamedTuple):
+    """What makes a resource searchable: its rows, each once, its span where it has a date, its summary."""
+
+    rows: list[Row]
+    span: Span | None
+    summary: dict[str, Any]
+
+
+def indexed(resource: Resource) -> Indexed:
+    """The index of a resource that is to be published."""
+    parameters = PARAMETERS[resource["resourceType"]].values()
+    rows = dict.fromkeys(row for parameter in parameters for row in parameter.rows(resource))
+    return Indexed(list(rows), _span(parameters, resource), elements.summary(resource))
+
+
+def _span(parameters: Iterable[Parameter], resource: Resource) -> Span | None:
+    """The span of the one date that resources of a type are searched by."""
+    dates = (parameter for parameter in parameters if parameter.kind is Kind.DATE)
+    texts = (text for parameter in dates for text in parameter.elements(resource))
+    return next((search_rows.of_moment(text) for text in texts), None)
+
+
+INDEX_VERSION = 1
+"""To be raised whenever a resource that is published already would be indexed otherwise."""

@@ -1,15 +1,15 @@
 """Elements of a resource as index rows, one function a FHIR data type.
 
 A name of rows is that of their parameter, with a suffix for what a modifier looks at: `identifier:of-type`,
-`patient:identifier` (logical references), `reason:text`, `started:local` (the wall clock). An element that
-is there has at least one row under the bare name, so that `:missing` can be told from the rows.
+`subject:identifier` (logical references), `reason:text`, `family:exact`. A parameter whose element the
+resource lacks has one row, under its name with `:missing`. A date is no row but a span: no type has two.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pacsbridge.kernel.query import DateRow, ReferenceRow, Row, StringRow, TokenRow
+from pacsbridge.kernel.query import ReferenceRow, Row, Span, StringRow, TokenRow
 from pacsbridge.kernel.search_values import normalised, period
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})")
@@ -71,10 +71,15 @@ def of_code(param: str, code: str) -> Iterator[Row]:
     yield TokenRow(param, "", code)
 
 
-def of_reference(param: str, reference: Mapping[str, Any]) -> Iterator[Row]:
-    """A logical reference has a row without target; one that is only a display counts as missing."""
+def of_reference(types: Sequence[str], param: str, reference: Mapping[str, Any]) -> Iterator[Row]:
+    """A logical reference has a row without target; one that is only a display counts as missing.
+
+    One to a type that is known to be none of `types` has no rows.
+    """
     target, identifier = reference.get("reference", ""), reference.get("identifier")
     relative = _RELATIVE.fullmatch(target)
+    if (relative[1] if relative else reference.get("type", types[0])) not in types:
+        return
     if relative is not None:
         yield ReferenceRow(param, relative[1], relative[2])
     elif target or identifier:
@@ -83,16 +88,21 @@ def of_reference(param: str, reference: Mapping[str, Any]) -> Iterator[Row]:
         yield from of_identifier(f"{param}:identifier", identifier)
 
 
-def of_moment(param: str, text: str) -> Iterator[Row]:
+def of_moment(text: str) -> Span:
     """A date or dateTime as instants (UTC where it has no zone), and as the wall clock shows it."""
-    low, high, offset = period(text)
-    yield DateRow(param, low, high)
-    yield DateRow(f"{param}:local", low + (offset or 0), high + (offset or 0))
+    low, high, offset, _inner = period(text)
+    return Span(low, high, low + (offset or 0), high + (offset or 0))
 
 
 def of_string(param: str, text: str) -> Iterator[Row]:
-    """A text."""
+    """A text, and as it is written for the modifier exact."""
     yield StringRow(param, normalised(text))
+    yield TokenRow(f"{param}:exact", "", text)
+
+
+def missing(param: str) -> Row:
+    """What says that a resource lacks the element."""
+    return TokenRow(f"{param}:missing", "", "true")
 
 
 def of_name(param: str, name: Mapping[str, Any]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from pacsbridge.errors import NotUnderstood
-from pacsbridge.kernel.query import DateValue, MissingValue, ReferenceValue, StringValue, TokenValue
+from pacsbridge.kernel.query import DateValue, ReferenceValue, StringValue, TokenValue
 
 PREFIXES = frozenset(("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"))
 
@@ -40,11 +40,15 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Range(NamedTuple):
-    """Microseconds since 1970, `high` exclusive; `offset` is what its zone is ahead of UTC, None: no zone."""
+    """Microseconds since 1970, `high` exclusive; `offset` is what its zone is ahead of UTC, None: no zone.
+
+    Where a text is more precise than that, `inner` is what lies within it, and may be empty.
+    """
 
     low: int
     high: int
     offset: int | None
+    inner: tuple[int, int]
 
 
 def legal(text: str) -> bool:
@@ -139,16 +143,11 @@ def _target(type_: str, targets: Sequence[str]) -> str:
     return type_
 
 
-def typed_reference(text: str, type_: str) -> ReferenceValue:
-    """The id of a reference whose type a modifier names, as in `subject:Patient=…`."""
-    return ReferenceValue(type_, logical_id(text).value or "")
-
-
-def missing(text: str) -> MissingValue:
+def missing(text: str) -> bool:
     """The value of the modifier missing."""
     if text not in ("true", "false"):
         raise NotUnderstood("missing is true or false")
-    return MissingValue(text == "true")
+    return text == "true"
 
 
 def normalised(text: str) -> str:
@@ -175,12 +174,24 @@ def string(text: str) -> StringValue:
     return StringValue(plain)
 
 
+def inside(text: str) -> StringValue:
+    """A part of a text, for the modifier contains."""
+    return StringValue(string(text).text, anywhere=True)
+
+
+def exact(text: str) -> TokenValue:
+    """A whole text as it is written, for the modifier exact."""
+    return TokenValue("", unescaped(text))
+
+
 def moment(text: str) -> DateValue:
     """A date with an optional prefix. `ap` reaches as far again as the date is long, on both sides."""
     prefix, rest = (text[:2], text[2:]) if text[:2] in PREFIXES else ("eq", text)
-    low, high, offset = period(rest)
+    low, high, offset, inner = period(rest)
     if prefix == "ap":
         low, high = low - (high - low), high + (high - low)
+    elif prefix not in ("sa", "eb"):
+        low, high = inner
     return DateValue(prefix, low, high, local=offset is None)
 
 
@@ -200,7 +211,15 @@ def period(text: str) -> Range:
     except ValueError as exc:
         raise NotUnderstood("there is no such date") from exc
     offset = _offset(found["zone"])
-    return Range(low - (offset or 0), high - (offset or 0), offset)
+    low, high = low - (offset or 0), high - (offset or 0)
+    return Range(low, high, offset, _inner(low, high, (found["fraction"] or "")[6:]))
+
+
+def _inner(low: int, high: int, rest: str) -> tuple[int, int]:
+    """The whole microseconds within a range whose seconds have further digits."""
+    if not rest:
+        return low, high
+    return low + (int(rest) > 0), low + (int(rest) + 1) // 10 ** len(rest)
 
 
 def _days(found: re.Match[str]) -> tuple[int, int]:

@@ -2,17 +2,19 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from pacsbridge.errors import Misconfigured, NotUnderstood, Unavailable
+from pacsbridge.errors import Misconfigured, NotUnderstood, PacsbridgeError, TooCostly, Unavailable
+from pacsbridge.store.readers import Readers
+from pacsbridge.store.sql import READER_SECONDS, Ask, Sql
 
 BUSY_MILLISECONDS = 10_000
 """How long a writer waits for another process's transaction."""
@@ -29,6 +31,10 @@ _DATA_CLASSES = frozenset({"22", "23", "54"})
 """SQLSTATE classes about the value: data exception, integrity, program limit (an index entry too long)."""
 
 
+_CANCELED = "57014"
+"""The SQLSTATE of a statement that has been stopped."""
+
+
 class Database:
     """An engine with the pacsbridge way of reading and writing."""
 
@@ -39,6 +45,8 @@ class Database:
         self.embedded = self._url.get_backend_name() == "sqlite"
         self._lock = threading.Lock()
         self.engine = _sqlite(self._url) if self.embedded else _postgresql(self._url)
+        self._readers = Readers(str(self._url.database))
+        self._session = self._readers.session if self.embedded else self._session_of_server
 
     @property
     def label(self) -> str:
@@ -47,6 +55,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._readers.close()
         self.engine.dispose()
 
     @contextmanager
@@ -55,31 +64,48 @@ class Database:
         with _translated(self.engine), self.engine.connect() as connection:
             yield connection
 
-    def point(self, table: str, column: str, key: str, value: str) -> Any:
-        """One value of the row whose `key` is `value`, or None.
+    @contextmanager
+    def asking(self, seconds: float = READER_SECONDS) -> Iterator[Ask]:
+        """Statements as text in a read transaction: one consistent view, past the query builder's cost.
 
-        Past the query builder, which costs many times what the database does: asked once an instance.
+        TooCostly when one takes longer than that; a server has its own limit.
         """
-        mark = "?" if self.embedded else "%s"
-        with _translated_by_driver(self.engine):
-            connection = self.engine.raw_connection()
-            try:
-                cursor = connection.cursor()
-                cursor.execute(f"SELECT {column} FROM {table} WHERE {key} = {mark}", (value,))
-                row = cursor.fetchone()
-            finally:
-                connection.close()
-        return None if row is None else row[0]
+        with _translated_by_driver(self.engine), self._session(seconds) as ask:
+            yield ask
+
+    def one(self, statement: Sql) -> Sequence[tuple[Any, ...]]:
+        """The rows of a statement that looks at few; it needs no transaction of its own."""
+        if not self.embedded:
+            with self.asking() as ask:
+                return ask(statement)
+        try:
+            return self._readers.connection().execute(statement.text, statement.values).fetchall()
+        except (sqlite3.Error, UnicodeEncodeError, OverflowError):
+            with _translated_by_driver(self.engine):
+                raise
 
     @contextmanager
-    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+    def _session_of_server(self, _seconds: float) -> Iterator[Ask]:
+        from pacsbridge.store import postgresql  # noqa: PLC0415 - its driver is an extra
+
+        pooled = self.engine.raw_connection()
+        try:
+            yield postgresql.ask(cast(Any, pooled.driver_connection))
+        finally:
+            pooled.close()
+
+    @contextmanager
+    def write(self, *, durable: bool = True, patient: bool = False) -> Iterator[Connection]:
         """The only write transaction of all threads and processes; committed at the end.
 
         `durable=False` leaves the sync of an embedded database to a later commit: for what the packs can
         restore after a power cut. A server has power cuts of its own, that this process would not notice.
+        `patient`: a statement may take as long as it takes, for migrations.
         """
         with self._turn(), _translated(self.engine), self.engine.connect() as plain:
-            connection = plain.execution_options(pacsbridge_write=True, pacsbridge_durable=durable)
+            connection = plain.execution_options(
+                pacsbridge_write=True, pacsbridge_durable=durable, pacsbridge_patient=patient
+            )
             with connection.begin():
                 yield connection
 
@@ -160,18 +186,25 @@ def _translated_by_driver(engine: Engine) -> Iterator[None]:
         with _translated(engine):
             yield
     except driver as exc:
-        raise Unavailable(_away(exc, engine)) from exc
+        raise _translation(exc, engine) from exc
+
+
+def _translation(fault: Exception, engine: Engine) -> PacsbridgeError:
+    """What a driver's error is to pacsbridge: bad data is the caller's, all else passes with time."""
+    if _is_data_fault(fault):
+        return NotUnderstood(f"the index refuses the value ({type(fault).__name__})")
+    if getattr(fault, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT or _sqlstate(fault) == _CANCELED:
+        return TooCostly(f"this takes longer than {READER_SECONDS} s: ask for less")
+    return Unavailable(_away(fault, engine))
 
 
 @contextmanager
-def _translated(engine: Engine) -> Iterator[None]:  # noqa: C901 (one branch a kind of fault)
-    """Driver errors as pacsbridge errors: bad data is the caller's, all else passes with time."""
+def _translated(engine: Engine) -> Iterator[None]:
+    """Errors of the query builder as pacsbridge errors."""
     try:
         yield
     except DBAPIError as exc:
-        if _is_data_fault(exc):
-            raise NotUnderstood(f"the index refuses the value ({type(exc.orig).__name__})") from exc
-        raise Unavailable(_away(exc.orig, engine)) from exc
+        raise _translation(exc.orig if isinstance(exc.orig, Exception) else exc, engine) from exc
     except PoolTimeoutError as exc:
         raise Unavailable("the index is away (no connection is free)") from exc
     except SQLAlchemyError as exc:
@@ -190,9 +223,13 @@ def _away(fault: BaseException | None, engine: Engine) -> str:
     return f"the index is away ({type(fault).__name__})"
 
 
-def _is_data_fault(exc: DBAPIError) -> bool:
-    state = getattr(exc.orig, "sqlstate", None)
-    if state is not None:
-        return str(state)[:2] in _DATA_CLASSES
-    names = {base.__name__ for base in type(exc.orig).__mro__}
+def _sqlstate(fault: BaseException) -> str:
+    """PostgreSQL's word for an error; empty for SQLite's."""
+    return str(getattr(fault, "sqlstate", None) or "")
+
+
+def _is_data_fault(fault: BaseException) -> bool:
+    if state := _sqlstate(fault):
+        return state[:2] in _DATA_CLASSES
+    names = {base.__name__ for base in type(fault).__mro__}
     return bool(names & {"DataError", "IntegrityError", "ProgrammingError", "NotSupportedError"})

@@ -39,7 +39,7 @@ def migrate(database: Database) -> int:
     """Bring the schema up to date; returns how many migrations ran. Safe to call from several processes."""
     done = 0
     while pending(database):
-        with database.write() as connection:
+        with database.write(patient=True) as connection:
             done += _next(connection)
     return done
 
@@ -234,5 +234,45 @@ def _search_rows(op: Operations) -> None:
     op.create_index("ix_search_string", "search_string", ["param", "value", "resource"])
 
 
-MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first,)
+def _searched(op: Operations) -> None:
+    """What searching, sorting and history need; `Store.refresh` fills in what the documents say."""
+    op.drop_table("search_date")
+    _dates(op, "resource", ("low", "high", "local_low", "local_high"))
+    _dates(op, "version", ("low", "local_low"))
+    op.create_index("ix_resource_low", "resource", ["type", "low", "pk", "high"])
+    op.create_index("ix_resource_local", "resource", ["type", "local_low", "pk", "local_high"])
+    _partial(op, "ix_resource_low_wide", "resource", ["type", "low", "pk"], "high - low > 86400000000")
+    _partial(
+        op,
+        "ix_resource_local_wide",
+        "resource",
+        ["type", "local_low", "pk"],
+        "local_high - local_low > 86400000000",
+    )
+    _partial(op, "ix_search_token_system", "search_token", ["param", "system", "resource"], "system != ''")
+    op.add_column("version", sa.Column("type", sa.Text, nullable=False, server_default=""))
+    op.execute("UPDATE version SET type = (SELECT type FROM resource WHERE pk = version.resource)")
+    op.create_index("ix_version_type_updated", "version", ["type", "updated", "resource", "version"])
+    op.create_index("ix_version_updated", "version", ["updated", "resource", "version"])
+    op.create_table(
+        "summary",
+        sa.Column("resource", _KEY, sa.ForeignKey("resource.pk"), primary_key=True),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute('ALTER TABLE resource ALTER COLUMN id TYPE text COLLATE "C"')
+        op.execute('ALTER TABLE search_string ALTER COLUMN value TYPE text COLLATE "C"')
+
+
+def _dates(op: Operations, table: str, columns: tuple[str, ...]) -> None:
+    for name in columns:
+        never = sa.Column(name, sa.BigInteger, nullable=False, server_default="-4611686018427387904")
+        op.add_column(table, never)
+
+
+def _partial(op: Operations, name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first, _searched)
 """Migration n+1 at index n."""

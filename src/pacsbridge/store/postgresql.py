@@ -3,17 +3,19 @@
 A server that is frozen, or behind a dead network, answers nothing at all; the driver would wait for ever.
 """
 
+import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from pacsbridge.store.sql import READER_SECONDS, Ask, Sql
+
 _CONNECT_SECONDS = 3
 _POOL_SECONDS = 5
-_READER_SECONDS = 5
 _WRITER_SECONDS = 60
 """How long a statement may take; a writer also waits for its turn."""
 
@@ -23,7 +25,7 @@ _GRACE_SECONDS = 2
 _WRITER_LOCK = 0x70616373
 """The key of the advisory lock that makes one writer of many processes."""
 
-_SESSION = f"-c statement_timeout={_READER_SECONDS * 1000} -c default_transaction_isolation=repeatable\\ read"
+_SESSION = f"-c statement_timeout={READER_SECONDS * 1000} -c default_transaction_isolation=repeatable\\ read"
 """A reader sees one moment, however many queries it asks."""
 
 _WRITER = (
@@ -84,11 +86,8 @@ def engine(url: URL) -> Engine:
 
     @event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:
-        writes = bool(connection.get_execution_options().get("pacsbridge_write"))
         impatient: Any = connection.connection.driver_connection
-        impatient.patience = (_WRITER_SECONDS if writes else _READER_SECONDS) + _GRACE_SECONDS
-        if writes:
-            connection.exec_driver_sql(_WRITER)
+        impatient.patience = _prepared(connection) + _GRACE_SECONDS
 
     @event.listens_for(made, "checkin")
     def _rest(impatient: Any, _record: Any) -> None:
@@ -96,3 +95,25 @@ def engine(url: URL) -> Engine:
             impatient.patience = Impatient.patience
 
     return made
+
+
+def _prepared(connection: Connection) -> float:
+    """Begin as a reader or a writer; how many seconds a statement may take."""
+    options = connection.get_execution_options()
+    if not options.get("pacsbridge_write"):
+        return READER_SECONDS
+    connection.exec_driver_sql(_WRITER)
+    if not options["pacsbridge_patient"]:
+        return _WRITER_SECONDS
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    return math.inf
+
+
+def ask(impatient: Impatient) -> Ask:
+    """Asks PostgreSQL."""
+    impatient.patience = READER_SECONDS + _GRACE_SECONDS
+
+    def ask_(statement: Sql) -> Sequence[tuple[Any, ...]]:
+        return impatient.execute(statement.text.replace("?", "%s"), statement.values).fetchall()
+
+    return ask_

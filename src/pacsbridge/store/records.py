@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.model import Facts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,34 +73,65 @@ class Draft:
     study: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The current version of a resource: its number and when it was published (UTC)."""
+class Version(NamedTuple):
+    """The current version of a resource: its number and when it was published, in microseconds since 1970."""
 
     version: int
-    updated: datetime
+    published: int
     deleted: bool
 
+    @property
+    def updated(self) -> datetime:
+        """When it was published (UTC)."""
+        return moment(self.published)
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A published version: `body` is the complete JSON; None for a deletion."""
+
+class Document(NamedTuple):
+    """A published version: `body` is the complete JSON; None for a deletion. `published` is as in Version."""
 
     type: str
     id: str
     version: int
-    updated: datetime
+    published: int
     deleted: bool
     body: bytes | None
+
+    @property
+    def updated(self) -> datetime:
+        """When it was published (UTC)."""
+        return moment(self.published)
+
+
+class Found(NamedTuple):
+    """A resource that a search found: the JSON of its current version, or of its summary."""
+
+    type: str
+    id: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a search: `next` is the row number to go on behind, None on the last page."""
+    """One page of a search: `next` and `previous` go on from it, None at either end.
+
+    `included` are resources that go with the entries; `cut`: there were more of them than a page may have.
+    """
+
+    entries: Sequence[Found]
+    total: int | None = None
+    next: Cursor | None = None
+    previous: Cursor | None = None
+    included: Sequence[Found] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """One page of a history; `next` goes on from it."""
 
     entries: Sequence[Document]
-    next: int | None
-    total: int | None
+    total: int | None = None
+    next: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,25 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
-VERSION = 1
+VERSION = 2
 """The schema version that this code reads and writes: the number of the last migration."""
 
 metadata = MetaData()
 
 Key = BigInteger().with_variant(Integer, "sqlite")
 """A row number; SQLite numbers rows by itself only under the type INTEGER."""
+
+Ordered = Text().with_variant(Text(collation="C"), "postgresql")
+"""A text that is compared by its code points, on both engines."""
+
+NEVER = -(2**62)
+"""The moments of a resource without a date: before all others, so that they sort and compare as numbers."""
+
+WIDE = 86_400_000_000
+"""Microseconds of a day: dates that cover more are few, and have an index of their own."""
 
 setting = Table(
     "setting",
@@ -147,18 +157,35 @@ resource = Table(
     metadata,
     Column("pk", Key, primary_key=True),
     Column("type", Text, nullable=False),
-    Column("id", Text, nullable=False),
+    Column("id", Ordered, nullable=False),
     Column("version", Integer, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("study", Key),
+    Column("low", BigInteger, nullable=False, server_default=str(NEVER)),
+    Column("high", BigInteger, nullable=False, server_default=str(NEVER)),
+    Column("local_low", BigInteger, nullable=False, server_default=str(NEVER)),
+    Column("local_high", BigInteger, nullable=False, server_default=str(NEVER)),
     Index("ix_resource_study", "study"),
     UniqueConstraint("type", "id", name="uq_resource_type_id"),
     Index("ix_resource_type_pk", "type", "pk"),
     Index("ix_resource_type_updated", "type", "updated", "pk"),
+    Index("ix_resource_low", "type", "low", "pk", "high"),
+    Index("ix_resource_local", "type", "local_low", "pk", "local_high"),
     sqlite_autoincrement=True,
 )
+
+for _name, _low, _high in (("low", "low", "high"), ("local", "local_low", "local_high")):
+    _wide = resource.c[_high] - resource.c[_low] > literal_column(str(WIDE))
+    Index(
+        f"ix_resource_{_name}_wide",
+        resource.c.type,
+        resource.c[_low],
+        resource.c.pk,
+        sqlite_where=_wide,
+        postgresql_where=_wide,
+    )
 
 version = Table(
     "version",
@@ -168,6 +195,18 @@ version = Table(
     Column("updated", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
     Column("body", LargeBinary),
+    Column("type", Text, nullable=False, server_default=""),
+    Column("low", BigInteger, nullable=False, server_default=str(NEVER)),
+    Column("local_low", BigInteger, nullable=False, server_default=str(NEVER)),
+    Index("ix_version_type_updated", "type", "updated", "resource", "version"),
+    Index("ix_version_updated", "updated", "resource", "version"),
+)
+
+summary = Table(
+    "summary",
+    metadata,
+    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
 )
 
 token = Table(
@@ -180,6 +219,15 @@ token = Table(
     Index("ix_search_token", "param", "value", "resource", "system"),
 )
 
+Index(
+    "ix_search_token_system",
+    token.c.param,
+    token.c.system,
+    token.c.resource,
+    sqlite_where=token.c.system != literal_column("''"),
+    postgresql_where=token.c.system != literal_column("''"),
+)
+
 reference = Table(
     "search_reference",
     metadata,
@@ -190,24 +238,14 @@ reference = Table(
     Index("ix_search_reference", "param", "target", "resource", "type"),
 )
 
-date = Table(
-    "search_date",
-    metadata,
-    Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
-    Column("param", Text, primary_key=True),
-    Column("low", BigInteger, primary_key=True),
-    Column("high", BigInteger, primary_key=True),
-    Index("ix_search_date", "param", "low", "high", "resource"),
-)
-
 string = Table(
     "search_string",
     metadata,
     Column("resource", Key, ForeignKey("resource.pk"), primary_key=True),
     Column("param", Text, primary_key=True),
-    Column("value", Text, primary_key=True),
+    Column("value", Ordered, primary_key=True),
     Index("ix_search_string", "param", "value", "resource"),
 )
 
-SEARCH_TABLES = (token, reference, date, string)
+SEARCH_TABLES = (token, reference, string)
 """The tables whose rows say how a published resource can be found."""

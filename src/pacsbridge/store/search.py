@@ -1,143 +1,287 @@
-"""A Query as SQL: one keyset page of the resources that match.
+"""A Query as SQL: one page of the resources that match, how many there are, and those that go with them.
 
-Each clause narrows the row numbers of `resource`; the order is newest first by row number, which a later
-version of a resource does not change, so that pages neither skip nor repeat while studies arrive.
+A page goes on from a position in the order, not from a number of entries, so that pages neither skip nor
+repeat while studies arrive. Row numbers never change; moments may, so that behind the first page
+they are taken as they were when it was read: `version` still has them.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, not_, or_, select
+from pacsbridge.kernel.cursors import Cursor, Order
+from pacsbridge.kernel.elements import needs_whole
+from pacsbridge.kernel.query import Clause, Include, Query
+from pacsbridge.store.conditions import living, parameter_key, probe
+from pacsbridge.store.planning import Counts, Plan, Planner
+from pacsbridge.store.records import Found, Page
+from pacsbridge.store.shelf import Name, Shelf
+from pacsbridge.store.sources import Source
+from pacsbridge.store.sql import Ask, Sql, among, either, every, joined, sql
 
-from pacsbridge.kernel.query import Clause, Kind, Query
-from pacsbridge.store import schema
-from pacsbridge.store.documents import bodies, parameter_key
-from pacsbridge.store.records import Page
-from pacsbridge.store.texts import indexed, prefix
+MOST_INCLUDED = 1_000
+"""How many resources go with a page at most."""
 
-_R = schema.resource.c
+_CHANGING = frozenset(("updated", "low", "local_low"))
+"""Fields of an order that a later version may change."""
+
+_WAS = {"updated": "v.updated", "low": "v.low", "local_low": "v.local_low"}
+
+_FETCH = 500
+"""How many resources a statement fetches."""
 
 
-def search(connection: Connection, query: Query) -> Page:
+class _Arm(NamedTuple):
+    """A source with the expressions of its order, and the clauses that are to be probed."""
+
+    source: Source
+    keys: Sequence[str]
+    clauses: Sequence[Clause]
+
+
+def search(ask: Ask, query: Query, counts: Counts, shelf: Shelf) -> Page:
     """One page; its total only where the query asks for it."""
-    matching = and_(
-        _R.type == query.type, not_(_R.deleted), *(_condition(query.type, c) for c in query.clauses)
-    )
-    total = None
-    if query.total == "accurate" or query.count == 0:
-        total = connection.execute(select(func.count()).select_from(schema.resource).where(matching)).scalar()
-    if query.count == 0:
-        return Page((), None, total)
-    after = query.after.values[0] if query.after is not None else None
-    keyset = matching if after is None else and_(matching, _R.pk < after)
-    rows = select(_R.pk).where(keyset).order_by(_R.pk.desc()).limit(query.count + 1)
-    pks = list(connection.execute(rows).scalars())
-    more, pks = len(pks) > query.count, pks[: query.count]
-    found = bodies(connection, pks) if pks else {}
-    return Page([found[pk] for pk in pks], pks[-1] if more else None, total)
-
-
-def _condition(type_: str, clause: Clause) -> ColumnElement[bool]:
-    param = parameter_key(type_, clause.param)
-    if clause.modifier == "missing":
-        return or_(*(_missing(clause.kind, param, value) for value in clause.values))
-    one = _CONDITIONS[clause.kind]
-    matches = or_(*(one(param, value) for value in clause.values))
-    return not_(matches) if clause.modifier == "not" else matches
-
-
-def _missing(kind: Kind, param: str, value: Any) -> ColumnElement[bool]:
-    table = _ROWS[kind]
-    present: ColumnElement[bool] = _R.pk.in_(select(table.c.resource).where(table.c.param == param))
-    return not_(present) if value.missing else present
-
-
-def _by_id(_param: str, value: Any) -> ColumnElement[bool]:
-    same: ColumnElement[bool] = _R.id == value.value
-    return same
-
-
-def _by_update(_param: str, value: Any) -> ColumnElement[bool]:
-    return _stands(_R.updated, _R.updated + _MILLISECOND, value)
-
-
-def _by_token(param: str, value: Any) -> ColumnElement[bool]:
-    c = schema.token.c
-    conditions = [c.param == param]
-    if value.value is not None:
-        conditions.append(c.value == indexed(value.value))
-    if value.system is not None:
-        conditions.append(c.system == indexed(value.system))
-    return _R.pk.in_(select(c.resource).where(*conditions))
-
-
-def _by_reference(param: str, value: Any) -> ColumnElement[bool]:
-    c = schema.reference.c
-    conditions = [c.param == param, c.target == indexed(value.target)]
-    if value.type is not None:
-        conditions.append(c.type == value.type)
-    return _R.pk.in_(select(c.resource).where(*conditions))
-
-
-def _by_date(param: str, value: Any) -> ColumnElement[bool]:
-    """Wall clocks have rows of their own."""
-    c = schema.date.c
-    param = f"{param}:local" if value.local else param
-    return _R.pk.in_(select(c.resource).where(c.param == param, _stands(c.low, c.high, value)))
-
-
-def _by_string(param: str, value: Any) -> ColumnElement[bool]:
-    c = schema.string.c
-    return _R.pk.in_(
-        select(c.resource).where(c.param == param, c.value.startswith(prefix(value.text), autoescape=True))
+    chosen = Planner(ask, counts).plan(query)
+    if query.only_counts:
+        return Page((), total=_count(ask, query, chosen))
+    moment = _moment(ask, query, chosen.order)
+    found, more = _page(ask, query, chosen)
+    whole = needs_whole(query.type, query.form, query.elements)
+    entries = _resources(ask, shelf, [(row[-2], row[-1]) for row in found], whole=whole)
+    included = _included(ask, query, shelf, [row[-2] for row in found])
+    return Page(
+        entries,
+        total=_count(ask, query, chosen) if query.counted else None,
+        next=_cursor(chosen.order, found[-1:], moment, _goes_on(query, more)),
+        previous=_cursor(chosen.order, found[:1], moment, _goes_back(query, more), back=True),
+        included=included[:MOST_INCLUDED],
+        cut=len(included) > MOST_INCLUDED,
     )
 
 
-def _by_held(_param: str, value: Any) -> ColumnElement[bool]:
-    """A SOP Instance UID: its rows are those of the facts, not repeated for each version of a study."""
-    i = schema.instance.c
-    return _R.study.in_(select(i.study).where(i.uid == value.value))
+# pages
 
 
-def _stands(low: ColumnElement[int], high: ColumnElement[int], value: Any) -> ColumnElement[bool]:
-    """Whether the range of a row stands to the range of the value as its prefix says."""
-    return _PREFIXES[value.prefix](low, high, value.low, value.high)
+def _page(ask: Ask, query: Query, chosen: Plan) -> tuple[Sequence[tuple[Any, ...]], bool]:
+    """The keys of each entry, row number and version last; and whether there are more behind them."""
+    back = query.after is not None and query.after.back
+    directions = [descends != back for _field, descends in _complete(chosen.order)]
+    found = [ask(_select(query, arm, directions)) for arm in _arms(query, chosen)]
+    rows = found[0] if len(found) == 1 else _merged(found, directions)
+    page = rows[: query.count]
+    return page[::-1] if back else page, len(rows) > query.count
 
 
-def _within(low: ColumnElement[int], high: ColumnElement[int], first: int, last: int) -> ColumnElement[bool]:
-    return and_(low >= first, high <= last)
+def _complete(order: Order) -> Order:
+    """The order with the row number last, which is never the same twice."""
+    return order if order[-1][0] == "pk" else (*order, ("pk", order[0][1]))
 
 
-_Prefix = Callable[[ColumnElement[int], ColumnElement[int], int, int], ColumnElement[bool]]
+def _arms(query: Query, chosen: Plan) -> Sequence[_Arm]:
+    """The sources with their keys; behind the first page, those that have changed since as they were then."""
+    fields = [field for field, _descends in _complete(chosen.order)]
+    if query.after is None or not _CHANGING.intersection(fields):
+        return [_arm(source, fields, chosen.clauses) for source in chosen.sources]
+    moment = query.after.moment
+    unchanged = [_narrowed(source, sql("r.updated <= ?", moment)) for source in chosen.sources]
+    return [
+        *(_arm(source, fields, chosen.clauses) for source in unchanged),
+        _Arm(
+            _changed_since(query.type, moment),
+            [_WAS.get(field, f"r.{field}") for field in fields],
+            query.clauses,
+        ),
+    ]
 
-_PREFIXES: Mapping[str, _Prefix] = {
-    "eq": _within,
-    "ne": lambda low, high, first, last: not_(_within(low, high, first, last)),
-    "gt": lambda _low, high, _first, last: high > last,
-    "lt": lambda low, _high, first, _last: low < first,
-    "ge": lambda low, high, first, last: or_(high > last, _within(low, high, first, last)),
-    "le": lambda low, high, first, last: or_(low < first, _within(low, high, first, last)),
-    "sa": lambda low, _high, _first, last: low >= last,
-    "eb": lambda _low, high, first, _last: high <= first,
-    "ap": lambda low, high, first, last: and_(low < last, high > first),
-}
-"""FHIR R4 search 3.1.1.4.5: a row's range against the value's, both half open."""
 
-_MILLISECOND = 1000
+def _arm(source: Source, fields: Iterable[str], clauses: Sequence[Clause]) -> _Arm:
+    return _Arm(source, [_key(source, field) for field in fields], clauses)
 
-_CONDITIONS: Mapping[Kind, Callable[[str, Any], ColumnElement[bool]]] = {
-    Kind.ID: _by_id,
-    Kind.UPDATED: _by_update,
-    Kind.HELD: _by_held,
-    Kind.TOKEN: _by_token,
-    Kind.REFERENCE: _by_reference,
-    Kind.DATE: _by_date,
-    Kind.STRING: _by_string,
-}
 
-_ROWS: Mapping[Kind, Table] = {
-    Kind.TOKEN: schema.token,
-    Kind.REFERENCE: schema.reference,
-    Kind.DATE: schema.date,
-    Kind.STRING: schema.string,
-}
+def _key(source: Source, field: str) -> str:
+    """A field of the resource; its number where the source has it, as its index is in that order."""
+    return source.column if field == "pk" else f"r.{field}"
+
+
+def _narrowed(source: Source, condition: Sql) -> Source:
+    return Source(source.tables, every((source.where, condition)), source.column)
+
+
+def _changed_since(type_: str, moment: int) -> Source:
+    """Resources with newer versions than a moment, beside the version that they had then.
+
+    They are few, and found by their moments: `c` has no other conditions that an index could be chosen for.
+    """
+    where = sql(
+        "c.type = ? AND c.updated > ? AND v.resource = c.pk AND v.version = (SELECT max(w.version)"
+        " FROM version w WHERE w.resource = c.pk AND w.updated <= ?)",
+        type_,
+        moment,
+        moment,
+    )
+    return Source(sql("resource c CROSS JOIN version v"), where, "c.pk")
+
+
+def _select(query: Query, arm: _Arm, directions: Sequence[bool]) -> Sql:
+    """One arm of a page: its keys, row number and version last."""
+    keys = ", ".join(f"{key} AS k{place}" for place, key in enumerate(arm.keys))
+    beyond = [] if query.after is None else [_beyond(arm.keys, directions, query.after.keys)]
+    select = sql(f"SELECT {keys}, r.version") + _from(arm.source)
+    select += every((_where(arm.source), *_conditions(query.type, arm.clauses), *beyond))
+    return select + sql(f"ORDER BY {_by(arm.keys, directions)} LIMIT ?", query.count + 1)
+
+
+def _from(source: Source) -> Sql:
+    """The source leads, whatever a database thinks of it: resources are looked up by number."""
+    if not source.tables.text:
+        return sql("FROM resource r WHERE")
+    return sql("FROM") + source.tables + sql("CROSS JOIN resource r WHERE")
+
+
+def _where(source: Source) -> Sql:
+    if not source.tables.text:
+        return source.where
+    return every((source.where, sql(f"r.pk = {source.column}")))
+
+
+def _conditions(type_: str, clauses: Iterable[Clause]) -> Iterable[Sql]:
+    yield living(type_, "r")
+    for clause in clauses:
+        yield probe(type_, clause, "r")
+
+
+def _merged(
+    arms: Iterable[Iterable[tuple[Any, ...]]], directions: Sequence[bool]
+) -> Sequence[tuple[Any, ...]]:
+    """The rows of several arms in the order of all, each resource once."""
+    rows = list({row[-2]: row for arm in arms for row in arm}.values())
+    for place in reversed(range(len(directions))):
+        rows.sort(key=itemgetter(place), reverse=directions[place])
+    return rows
+
+
+def _by(keys: Iterable[str], directions: Iterable[bool]) -> str:
+    pairs = zip(keys, directions, strict=True)
+    return ", ".join(f"{key} {'DESC' if descends else 'ASC'}" for key, descends in pairs)
+
+
+def _beyond(keys: Sequence[str], directions: Sequence[bool], values: Sequence[Any]) -> Sql:
+    """What stands behind a position; the first part is for the index, the other exact."""
+    signs = ["<" if descends else ">" for descends in directions]
+    first = sql(f"{keys[0]} {signs[0]}= ?", values[0])
+    steps = [
+        every([
+            *(sql(f"{key} = ?", value) for key, value in zip(keys[:place], values[:place], strict=True)),
+            sql(f"{keys[place]} {signs[place]} ?", values[place]),
+        ])
+        for place in range(len(keys))
+    ]  # fmt: skip
+    return every((first, either(steps)))
+
+
+def _moment(ask: Ask, query: Query, order: Order) -> int:
+    """That of the newest version, when the first page is read; 0 where no later version changes the order."""
+    if query.after is not None:
+        return query.after.moment
+    if not _CHANGING.intersection(field for field, _descends in order):
+        return 0
+    [[moment]] = ask(sql("SELECT max(updated) FROM resource WHERE type = ?", query.type))
+    return int(moment or 0)
+
+
+def _goes_on(query: Query, more: bool) -> bool:
+    return more or (query.after is not None and query.after.back)
+
+
+def _goes_back(query: Query, more: bool) -> bool:
+    return query.after is not None and (more or not query.after.back)
+
+
+def _cursor(
+    order: Order, end: Sequence[tuple[Any, ...]], moment: int, there: bool, *, back: bool = False
+) -> Cursor | None:
+    """The position of an entry at the end of a page, where there is anything beyond."""
+    if not (there and end):
+        return None
+    return Cursor(order, tuple(end[0][:-1]), moment, back)
+
+
+# totals
+
+
+def _count(ask: Ask, query: Query, chosen: Plan) -> int:
+    if len(chosen.sources) == 1 and not chosen.clauses and chosen.sources[0].exact:
+        [source] = chosen.sources
+        counted = sql("SELECT count(*) FROM") + source.tables + sql("WHERE") + source.where
+    else:
+        counted = sql("SELECT count(*) FROM (") + joined(" UNION ", _listing(query, chosen)) + sql(") AS n")
+    [[count]] = ask(counted)
+    return int(count)
+
+
+def _listing(query: Query, chosen: Plan) -> Iterable[Sql]:
+    for source in chosen.sources:
+        select = sql(f"SELECT {source.column} AS pk") + _from(source)
+        yield select + every((_where(source), *_conditions(query.type, chosen.clauses)))
+
+
+# resources
+
+
+def _resources(
+    ask: Ask, shelf: Shelf, versions: Sequence[tuple[int, int]], *, whole: bool = True
+) -> Sequence[Found]:
+    """The current versions, or their summaries, of resources by their row numbers and versions, in order."""
+    names = [(pk, version, whole) for pk, version in versions]
+    known: dict[Name, Found | None] = {name: shelf.get(name) for name in names}
+    lacking = [name for name, found in known.items() if found is None]
+    for start in range(0, len(lacking), _FETCH):
+        for name, found in _fetched(ask, lacking[start : start + _FETCH], whole=whole):
+            shelf.put(name, found)
+            known[name] = found
+    return [one for name in names if (one := known[name]) is not None]
+
+
+def _fetched(ask: Ask, names: Sequence[Name], *, whole: bool) -> Iterable[tuple[Name, Found]]:
+    table, version = ("version", " AND b.version = r.version") if whole else ("summary", "")
+    head = (
+        "SELECT r.pk, r.version, r.type, r.id, b.body"
+        f" FROM resource r CROSS JOIN {table} b WHERE b.resource = r.pk{version} AND"
+    )
+    for pk, number, type_, id_, body in ask(sql(head) + among("r.pk", (name[0] for name in names))):
+        yield (pk, number, whole), Found(type_, id_, body)
+
+
+def _included(ask: Ask, query: Query, shelf: Shelf, pks: Sequence[int]) -> Sequence[Found]:
+    """What matches refer to and what refers to them, matches aside; one more than goes with a page."""
+    if not pks or not (query.include or query.revinclude):
+        return ()
+    queries = [
+        *(_named(link, pks) for link in query.include),
+        *(_naming(link, pks) for link in query.revinclude),
+    ]
+    found = dict.fromkeys((pk, version) for asked in queries for pk, version in ask(asked))
+    matches = set(pks)
+    others = [(pk, version) for pk, version in found if pk not in matches]
+    return _resources(ask, shelf, others[: MOST_INCLUDED + 1])
+
+
+def _named(link: Include, pks: Sequence[int]) -> Sql:
+    """Resources that references of the matches name."""
+    types = sql("TRUE") if link.target is None else sql("f.type = ?", link.target)
+    head = sql(
+        "SELECT DISTINCT p.pk, p.version FROM search_reference f CROSS JOIN resource p"
+        " WHERE p.type = f.type AND p.id = f.target AND NOT p.deleted AND f.param = ? AND",
+        parameter_key(link.source, link.param),
+    )
+    return head + every((types, among("f.resource", pks))) + sql("LIMIT ?", MOST_INCLUDED + 1)
+
+
+def _naming(link: Include, pks: Sequence[int]) -> Sql:
+    """Resources whose references name a match."""
+    head = sql(
+        "SELECT DISTINCT n.pk, n.version FROM resource r CROSS JOIN search_reference f CROSS JOIN resource n"
+        " WHERE n.pk = f.resource AND f.param = ? AND f.target = r.id AND f.type = r.type AND",
+        parameter_key(link.source, link.param),
+    )
+    return head + among("r.pk", pks) + sql("ORDER BY n.pk DESC LIMIT ?", MOST_INCLUDED + 1)

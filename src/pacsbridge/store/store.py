@@ -6,15 +6,34 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
+from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.query import Query
-from pacsbridge.store import documents, findings, migrations, schema, search, states
+from pacsbridge.kernel.search_parameters import INDEX_VERSION
+from pacsbridge.store import (
+    documents,
+    findings,
+    history,
+    migrations,
+    planning,
+    publishing,
+    schema,
+    search,
+    states,
+)
 from pacsbridge.store.engine import Database
 from pacsbridge.store.index import Batch, Timing
-from pacsbridge.store.records import Arrival, DeadLetter, Document, Draft, Due, Held, Page, Version
+from pacsbridge.store.records import Arrival, DeadLetter, Document, Draft, Due, Held, Page, Version, Versions
+from pacsbridge.store.shelf import Shelf
+from pacsbridge.store.sql import READER_SECONDS, sql
 from pacsbridge.store.upsert import upsert
 
 _SECOND = 1_000_000
+
+_REFRESH = 500
+"""Resources that are indexed again in one transaction."""
+
+_ALL = "all"
 
 
 class Store:
@@ -27,7 +46,6 @@ class Store:
         self,
         url: str,
         data_dir: Path,
-        search_rows: documents.Rows,
         *,
         password: str | None = None,
         quiet_seconds: float = 2,
@@ -35,7 +53,8 @@ class Store:
         keep_first: bool = False,
     ) -> None:
         self._database = Database(url, data_dir, password)
-        self._search_rows = search_rows
+        self._counts = planning.Counts()
+        self._shelf = Shelf()
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
         self._keep_first = keep_first
 
@@ -54,8 +73,24 @@ class Store:
         self._database.close()
 
     def migrate(self) -> int:
-        """Bring the schema up to date; returns how many migrations ran."""
-        return migrations.migrate(self._database)
+        """Bring schema and search index up to date; returns how many migrations ran."""
+        done = migrations.migrate(self._database)
+        self._refresh()
+        return done
+
+    def _refresh(self) -> None:
+        """Index every resource again where that has not been done under this version of the index.
+
+        One that was interrupted goes on where it was.
+        """
+        with self._database.read() as connection:
+            version, _, reached = (_recall(connection, "index") or "").partition(":")
+        after = reached if version == str(INDEX_VERSION) else "0"
+        while after != _ALL:
+            with self._database.write() as connection:
+                last = publishing.refresh(connection, int(after), _REFRESH)
+                after = _ALL if last is None else str(last)
+                _remember(connection, "index", f"{INDEX_VERSION}:{after}")
 
     def pending_migrations(self) -> int:
         """How many migrations are to run. Misconfigured when the database is newer than this code."""
@@ -81,8 +116,8 @@ class Store:
 
     def digest(self, sop_uid: str) -> bytes | None:
         """The SHA-256 of the data set that is indexed under a SOP Instance UID."""
-        found = self._database.point("instance", "sha256", "uid", sop_uid)
-        return None if found is None else bytes(found)
+        rows = self._database.one(sql("SELECT sha256 FROM instance WHERE uid = ?", sop_uid))
+        return bytes(rows[0][0]) if rows else None
 
     def checkpoints(self) -> Mapping[str, int]:
         """Up to where each pack has been indexed."""
@@ -131,7 +166,7 @@ class Store:
         with self._database.write() as connection:
             if states.outrun(connection, settled):
                 return 0
-            written = documents.publish(connection, drafts, now, self._search_rows)
+            written = publishing.publish(connection, drafts, now)
             states.settle(connection, settled)
         return written
 
@@ -163,18 +198,25 @@ class Store:
 
     def version(self, type_: str, id_: str) -> Version | None:
         """The current version's number and time, without its body."""
-        with self._database.read() as connection:
-            return documents.version(connection, type_, id_)
+        return documents.version(self._database.one, type_, id_)
 
     def document(self, type_: str, id_: str, number: int | None = None) -> Document | None:
         """The current version of a resource, or its version `number`."""
-        with self._database.read() as connection:
-            return documents.document(connection, type_, id_, number)
+        return documents.document(self._database.one, type_, id_, number)
 
-    def search(self, query: Query) -> Page:
-        """One page of the resources that match."""
-        with self._database.read() as connection:
-            return search.search(connection, query)
+    def summary(self, type_: str, id_: str) -> Document | None:
+        """The current version of a resource, with its summary for a body."""
+        return documents.summary(self._database.one, type_, id_)
+
+    def search(self, query: Query, seconds: float = READER_SECONDS) -> Page:
+        """One page of the resources that match. TooCostly when it takes longer than that."""
+        with self._database.asking(seconds) as ask:
+            return search.search(ask, query, self._counts, self._shelf)
+
+    def history(self, past: Past) -> Versions:
+        """One page of versions, the newest first. TooCostly as `search`."""
+        with self._database.asking() as ask:
+            return history.history(ask, past)
 
     # what went wrong
 
@@ -195,9 +237,8 @@ class Store:
 
     def setting(self, name: str, fresh: Callable[[], str]) -> str:
         """A value that all processes share; the first one to ask makes it."""
-        c = schema.setting.c
         with self._database.write() as connection:
-            found: str | None = connection.execute(select(c.value).where(c.name == name)).scalar()
+            found = _recall(connection, name)
             if found is not None:
                 return found
             value = fresh()
@@ -205,10 +246,16 @@ class Store:
         return value
 
 
+def _recall(connection: Connection, name: str) -> str | None:
+    """What is kept under a name."""
+    c = schema.setting.c
+    found: str | None = connection.execute(select(c.value).where(c.name == name)).scalar()
+    return found
+
+
 def _remember(connection: Connection, name: str, value: str) -> bool:
     """Keep a value under a name; whether it is another than before."""
-    c = schema.setting.c
-    if connection.execute(select(c.value).where(c.name == name)).scalar() == value:
+    if _recall(connection, name) == value:
         return False
     upsert(connection, schema.setting, [{"name": name, "value": value}], key=("name",))
     return True

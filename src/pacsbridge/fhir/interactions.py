@@ -1,0 +1,205 @@
+"""What can be asked of the FHIR API, a function each; a batch asks as HTTP does (FHIR R4 http)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from pacsbridge.errors import Absent, Gone, NotUnderstood, TooCostly
+from pacsbridge.fhir.service import Service
+from pacsbridge.kernel import bundles, search_results
+from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
+from pacsbridge.kernel.elements import needs_whole, part
+from pacsbridge.kernel.histories import parse_past
+from pacsbridge.kernel.query import Form, Query
+from pacsbridge.kernel.query_parsing import parse
+from pacsbridge.store.publishing import instant
+from pacsbridge.store.records import Document, Found, Page, Version
+
+Pairs = Sequence[tuple[str, str]]
+
+HURRIED_SECONDS = 0.004
+"""How long a search may keep the loop from others."""
+
+HURRIED_COUNT = 100
+"""Entries of a page that is still small."""
+
+_ROW_NUMBERS = 2**31
+
+
+class Asked(NamedTuple):
+    """One interaction: what the path names, the parameters, and the conditions of the client.
+
+    `tags` are those of If-None-Match without quotes, None where it was not sent; `since` is
+    If-Modified-Since. `hurried`: TooCostly is to be raised rather than somebody kept waiting.
+    """
+
+    type: str | None = None
+    id: str | None = None
+    version: int | None = None
+    pairs: Pairs = ()
+    strict: bool = False
+    tags: tuple[str, ...] | None = None
+    since: datetime | None = None
+    hurried: bool = False
+
+    def holds(self, known: Version) -> bool:
+        """Whether the client holds this version (RFC 9110 13.2.2)."""
+        if self.tags is not None:
+            return any(tag in ("*", str(known.version)) for tag in self.tags)
+        return self.since is not None and known.updated.replace(microsecond=0) <= self.since
+
+
+class Answer(NamedTuple):
+    """What is answered: JSON, and the version that it shows with its moment, where it shows one.
+
+    `published` is in microseconds since 1970.
+    """
+
+    status: int
+    body: bytes = b""
+    version: int | None = None
+    published: int = 0
+
+
+Interaction = Callable[[Service, Asked], Answer]
+
+
+def read(service: Service, asked: Asked) -> Answer:
+    """The current version; 304 is settled before its body is fetched."""
+    type_, id_ = asked.type or "", asked.id or ""
+    if asked.tags is not None or asked.since is not None:
+        known = _there(service.store.version(type_, id_))
+        if asked.holds(known):
+            return Answer(304, b"", known.version, known.published)
+    form, elements = _form(asked)
+    if needs_whole(type_, form, elements):
+        return _document(service.store.document(type_, id_), form, elements)
+    return _document(service.store.summary(type_, id_), form, elements)
+
+
+def vread(service: Service, asked: Asked) -> Answer:
+    """One version."""
+    number = asked.version or 0
+    if not 0 < number < _ROW_NUMBERS:
+        raise Absent("no such version")
+    form, elements = _form(asked)
+    return _document(service.store.document(asked.type or "", asked.id or "", number), form, elements)
+
+
+def search(service: Service, asked: Asked) -> Answer:
+    """One page of the resources of a type that match."""
+    settings = service.settings.search
+    query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
+    page = _hurried(service, query) if asked.hurried else service.store.search(query)
+    matches = _entries(page.entries, query.form, query.elements)
+    included = _entries(page.included)
+    ends = Ends(page.next, page.previous)
+    total = _total(page, first=query.after is None)
+    bundle = bundles.searchset(query, matches, included, settings, ends, total, cut=page.cut)
+    return Answer(200, orjson.dumps(bundle))
+
+
+def _hurried(service: Service, query: Query) -> Page:
+    """A page that is found while others wait for the loop: a small one, and soon."""
+    if query.count > HURRIED_COUNT or query.counted or query.only_counts:
+        raise TooCostly("this takes a thread of its own")
+    return service.store.search(query, HURRIED_SECONDS)
+
+
+def history(service: Service, asked: Asked) -> Answer:
+    """One page of versions, of a resource, of a type or of everything."""
+    settings = service.settings.search
+    past = parse_past(asked.type, asked.id, asked.pairs, settings, strict=asked.strict)
+    page = service.store.history(past)
+    if past.type is not None and past.id is not None and not page.entries:
+        _there(service.store.version(past.type, past.id), deleted=True)
+    versions = [_past(found) for found in page.entries]
+    bundle = bundles.history(past, versions, settings, page.next, page.total)
+    return Answer(200, orjson.dumps(bundle))
+
+
+def capabilities(service: Service, _asked: Asked) -> Answer:
+    """The CapabilityStatement."""
+    return Answer(200, service.statement)
+
+
+def description(service: Service, _asked: Asked) -> Answer:
+    """The OpenAPI description."""
+    return Answer(200, service.description)
+
+
+def _there(found: Version | None, *, deleted: bool = False) -> Version:
+    if found is None:
+        raise Absent("there is no such resource")
+    if found.deleted and not deleted:
+        raise Gone("the resource has been deleted")
+    return found
+
+
+def _document(found: Document | None, form: Form, elements: frozenset[str]) -> Answer:
+    if found is None:
+        raise Absent("there is no such resource or version")
+    if found.deleted or found.body is None:
+        raise Gone("the resource has been deleted")
+    whole = form is Form.WHOLE and not elements
+    body = found.body if whole else _part(found.body, form, elements)
+    return Answer(200, body, found.version, found.published)
+
+
+def _entries(
+    found: Iterable[Found], form: Form = Form.WHOLE, elements: frozenset[str] = frozenset()
+) -> Sequence[Entry]:
+    """Documents, or summaries where the form can be had from them, as entries of a search."""
+    ready = form in (Form.WHOLE, Form.SUMMARY) and not elements
+    if ready:
+        return [(type_, id_, orjson.Fragment(body)) for type_, id_, body in found]
+    return [(type_, id_, orjson.Fragment(_part(body, form, elements))) for type_, id_, body in found]
+
+
+def _part(body: bytes, form: Form, elements: frozenset[str]) -> bytes:
+    return orjson.dumps(part(orjson.loads(body), form, elements))
+
+
+def _past(found: Document) -> PastEntry:
+    resource = None if found.body is None else orjson.Fragment(found.body)
+    return PastEntry(found.type, found.id, resource, found.version, instant(found.updated))
+
+
+def _total(page: Page, *, first: bool) -> int | None:
+    """A search that fits its first page has been counted for nothing."""
+    if page.total is None and first and page.next is None:
+        return len(page.entries)
+    return page.total
+
+
+def _form(asked: Asked) -> tuple[Form, frozenset[str]]:
+    """How much of one resource is wanted; other parameters say nothing to a read."""
+    form, elements = _WHOLE
+    for name, text in asked.pairs:
+        try:
+            if name == "_summary":
+                form = _form_of_one(text)
+            elif name == "_elements":
+                elements = search_results.elements(asked.type or "", text)
+        except NotUnderstood as exc:
+            raise NotUnderstood(str(exc), parameter=name) from exc
+    return form, elements
+
+
+_WHOLE = (Form.WHOLE, frozenset[str]())
+
+
+def _form_of_one(text: str) -> Form:
+    form = search_results.form(text)
+    if form is Form.COUNT:
+        raise NotUnderstood("a summary that counts is for searches")
+    return form
+
+
+SHAPES: Mapping[str, str] = {
+    "_summary": "true, text, data or false: how much of the resource is returned",
+    "_elements": "names of elements at the root, separated by commas: only those are returned",
+}
+"""The parameters of a read."""

@@ -1,0 +1,67 @@
+"""Pieces of SQL with their values, put together as text: what a search asks differs each time.
+
+The query builder would cost several times what the database does. Texts come from this package alone;
+whatever a client sent is a value. A `?` stands for a value.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+READER_SECONDS = 5
+"""How long a statement that reads may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A text and the values of its marks, in order."""
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+    def __add__(self, other: "Sql") -> "Sql":
+        """One behind the other."""
+        return Sql(f"{self.text} {other.text}", self.values + other.values)
+
+
+Ask = Callable[[Sql], Sequence[tuple[Any, ...]]]
+"""Runs a statement: the rows that it finds."""
+
+
+def sql(text: str, *values: Any) -> Sql:
+    """A piece."""
+    return Sql(text, values)
+
+
+def joined(separator: str, pieces: Iterable[Sql]) -> Sql:
+    """Pieces with a separator between them; none: an empty piece."""
+    parts = list(pieces)
+    return Sql(separator.join(p.text for p in parts), tuple(value for p in parts for value in p.values))
+
+
+def every(pieces: Iterable[Sql]) -> Sql:
+    """A condition that holds where all do."""
+    return joined(" AND ", pieces)
+
+
+def either(pieces: Iterable[Sql]) -> Sql:
+    """A condition that holds where one does."""
+    parts = list(pieces)
+    return parts[0] if len(parts) == 1 else _bracketed(joined(" OR ", parts))
+
+
+def negated(condition: Sql) -> Sql:
+    """A condition that holds where another does not."""
+    return Sql(f"NOT ({condition.text})", condition.values)
+
+
+def among(column: str, values: Iterable[Any]) -> Sql:
+    """A condition on a column: one of the values."""
+    known = tuple(values)
+    if not known:
+        return Sql("FALSE")
+    return Sql(f"{column} IN ({', '.join('?' * len(known))})", known)
+
+
+def _bracketed(piece: Sql) -> Sql:
+    return Sql(f"({piece.text})", piece.values)
