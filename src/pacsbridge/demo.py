@@ -71,6 +71,8 @@ Try, in another terminal:
   curl '{fhir}/ImagingStudy?_count=3&_pretty=true'
   curl '{fhir}/ImagingStudy/{study}?_pretty=true'
   curl '{fhir}/ImagingStudy?identifier=urn:dicom:uid%7Curn:oid:{study}'
+  curl '{fhir}/ImagingStudy?modality=CT&_sort=-started&_include=ImagingStudy:patient&_pretty=true'
+  curl '{fhir}/ImagingStudy/_history?_count=5&_pretty=true'
   curl '{dicomweb}/studies/{study}/metadata'
   curl -o study.multipart '{dicomweb}/studies/{study}'
 
