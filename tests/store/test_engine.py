@@ -1,5 +1,6 @@
 """Connections: what is a fault of the data and what of the database, waits that end, nothing left behind."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from sqlalchemy import event, text
 
 from pacsbridge.errors import NotUnderstood, PacsbridgeError, TooCostly, Unavailable
 from pacsbridge.kernel.query import Query
-from pacsbridge.store import engine, search
+from pacsbridge.store import engine, readers, search
 from pacsbridge.store.records import DeadLetter, Draft
 from pacsbridge.store.sql import sql
 from pacsbridge.store.store import Store
@@ -168,6 +169,20 @@ def test_a_search_that_takes_too_long_is_too_costly(hasty: Store, monkeypatch: p
     assert [entry.id for entry in hasty.search(Query("Patient"), 5).entries] == ["p1"]
 
 
+def test_a_search_without_time_is_too_costly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of an embedded database is the caller's; with it gone the thread's connection goes on."""
+    monkeypatch.setattr(readers, "_STEPS", 1)
+    store = Store("sqlite", tmp_path)
+    store.migrate()
+    store.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
+    for _time in range(3):
+        with pytest.raises(TooCostly):
+            store.search(Query("Patient"), 0)
+        assert [entry.id for entry in store.search(Query("Patient")).entries] == ["p1"]
+        assert store.version("Patient", "p1") is not None
+    store.close()
+
+
 def test_the_time_of_a_session_is_that_of_all_its_statements(tmp_path: Path) -> None:
     """Many statements are no way round the limit of a database that is part of the process."""
     database = engine.Database("sqlite", tmp_path)
@@ -200,6 +215,27 @@ def test_readers_of_many_threads(store: Store) -> None:
     for thread in threads:
         thread.join(30)
     assert found == [["p1"]] * 160
+    assert idle(store)
+
+
+def test_threads_that_have_ended_keep_no_connection(store: Store, tmp_path: Path) -> None:
+    """Every association of a peer has a thread of its own: files of the database do not stay open for it."""
+    descriptors = Path("/proc/self/fd")
+
+    def opened() -> int:
+        names = (os.readlink(one) for one in descriptors.iterdir() if one.is_symlink())
+        return sum(name.startswith(str(tmp_path)) for name in names)
+
+    def read() -> None:
+        assert store.digest("1.2.3") is None
+
+    read()
+    before = opened()
+    for _time in range(50):
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join(30)
+    assert opened() <= before + 20
     assert idle(store)
 
 

@@ -11,6 +11,7 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, text
 
 from pacsbridge.errors import Unavailable
+from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.query import Query
 from pacsbridge.kernel.query_parsing import SearchSettings, parse
 from pacsbridge.kernel.search_parameters import INDEX_VERSION
@@ -139,6 +140,25 @@ def test_what_was_published_has_a_summary(migrated: Store) -> None:
     assert summary.body == entry.body
     assert (summary.version, summary.published) == (whole.version, whole.published) == (1, NOW + 3)
     assert json.loads(whole.body)["series"] == study(2)["series"]
+
+
+@pytest.mark.parametrize(
+    ("past", "found"),
+    [
+        (Past("ImagingStudy", None), ["gone", *STUDIES[::-1]]),
+        (Past("ImagingStudy", None, since=NOW + 4), ["gone", *STUDIES[:1:-1]]),
+        (Past("ImagingStudy", None, at=(NOW + 4, NOW + 5)), STUDIES[2::-1]),
+        (Past("Patient", None), ["p1"]),
+        (Past("ImagingStudy", "s3"), ["s3"]),
+        (Past(None, None), ["gone", *STUDIES[::-1], "p1"]),
+    ],
+    ids=repr,
+)
+def test_what_was_published_has_a_history(migrated: Store, past: Past, found: list[str]) -> None:
+    """Of a type as of one resource and of everything, with the deletions of before."""
+    entries = migrated.history(past).entries
+    assert [entry.id for entry in entries] == found
+    assert [entry.id for entry in entries if entry.deleted] == [id_ for id_ in found if id_ == "gone"]
 
 
 def test_pages_of_a_migrated_database_go_on_over_corrections(migrated: Store) -> None:

@@ -79,7 +79,7 @@ class Database:
             with self.asking() as ask:
                 return ask(statement)
         try:
-            return self._readers.connection().execute(statement.text, statement.values).fetchall()
+            return self._readers.one(statement)
         except (sqlite3.Error, UnicodeEncodeError, OverflowError):
             with _translated_by_driver(self.engine):
                 raise
@@ -194,7 +194,7 @@ def _translation(fault: Exception, engine: Engine) -> PacsbridgeError:
     if _is_data_fault(fault):
         return NotUnderstood(f"the index refuses the value ({type(fault).__name__})")
     if getattr(fault, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT or _sqlstate(fault) == _CANCELED:
-        return TooCostly(f"this takes longer than {READER_SECONDS} s: ask for less")
+        return TooCostly("this takes longer than may be spent on one answer: ask for less")
     return Unavailable(_away(fault, engine))
 
 

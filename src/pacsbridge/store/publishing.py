@@ -42,7 +42,6 @@ class _Known:
 
     pk: int
     version: int
-    updated: int
     digest: bytes
     study: int | None
 
@@ -133,11 +132,9 @@ def _known(connection: Connection, drafts: Iterable[Draft]) -> dict[tuple[str, s
         ids.setdefault(draft.type, []).append(draft.id)
     found: dict[tuple[str, str], _Known] = {}
     for type_, named in ids.items():
-        query = select(c.id, c.pk, c.version, c.updated, c.digest, c.study).where(
-            c.type == type_, c.id.in_(named)
-        )
-        for id_, pk, version, updated, digest, study in connection.execute(query):
-            found[type_, id_] = _Known(pk, version, updated, bytes(digest), study)
+        query = select(c.id, c.pk, c.version, c.digest, c.study).where(c.type == type_, c.id.in_(named))
+        for id_, pk, version, digest, study in connection.execute(query):
+            found[type_, id_] = _Known(pk, version, bytes(digest), study)
     return found
 
 
@@ -148,7 +145,7 @@ def _versions(
     now: int,
 ) -> list[_Next]:
     last = connection.execute(select(func.max(schema.resource.c.pk))).scalar() or 0
-    updated = _moment(connection, {type_ for type_, _id in drafts}, now)
+    updated = _moment(connection, now)
     versions: list[_Next] = []
     for name, draft in drafts.items():
         digest = _digest(draft.content)
@@ -163,14 +160,10 @@ def _versions(
     return versions
 
 
-def _moment(connection: Connection, types: Iterable[str], now: int) -> int:
-    """When these versions are published: now, but later than all others of their types."""
-    c = schema.resource.c
-    moments = [now]
-    for type_ in types:
-        latest = connection.execute(select(func.max(c.updated)).where(c.type == type_)).scalar()
-        moments.append(0 if latest is None else latest + _TICK)
-    return max(moments)
+def _moment(connection: Connection, now: int) -> int:
+    """When these versions are published: now, but later than all others."""
+    latest = connection.execute(select(func.max(schema.version.c.updated))).scalar()
+    return now if latest is None else max(now, latest + _TICK)
 
 
 def _digest(content: Mapping[str, Any] | None) -> bytes:

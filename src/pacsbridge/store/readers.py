@@ -1,8 +1,8 @@
-"""Readers of an embedded database: a connection for each thread, so that a point read costs a point read."""
+"""Readers of an embedded database: connections that go from hand to hand, as opening one costs a search."""
 
 import sqlite3
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,47 +18,62 @@ _STEPS = 5_000
 _BUSY_SECONDS = 5
 """How long a reader waits for a database that is being recovered."""
 
+_IDLE = 16
+"""Connections that are kept for the next readers."""
+
 _PRAGMAS = ("query_only=ON", "cache_size=-16000", "temp_store=MEMORY")
 
 
 class Readers:
-    """Connections to one file, made as threads ask for them."""
+    """Connections to one file: as many as read at the same time."""
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._mine = threading.local()
-        self._lock = threading.Lock()
-        self._all: list[sqlite3.Connection] = []
+        self._idle: deque[sqlite3.Connection] = deque()
 
-    def connection(self) -> sqlite3.Connection:
-        """The connection of this thread."""
-        found: sqlite3.Connection | None = getattr(self._mine, "connection", None)
-        return found or self._open()
+    def one(self, statement: Sql) -> Sequence[tuple[Any, ...]]:
+        """The rows of one statement."""
+        connection = self._take()
+        try:
+            return connection.execute(statement.text, statement.values).fetchall()
+        finally:
+            self._give_back(connection)
 
     @contextmanager
     def session(self, seconds: float) -> Iterator[Ask]:
         """Statements that see one moment, and have so many seconds together."""
-        connection = self.connection()
+        connection = self._take()
         deadline = time.monotonic() + seconds
 
         def ask(statement: Sql) -> Sequence[tuple[Any, ...]]:
             return connection.execute(statement.text, statement.values).fetchall()
 
-        connection.execute("BEGIN")
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         try:
+            connection.execute("BEGIN")
+            connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
             yield ask
         finally:
             connection.set_progress_handler(None, 0)
             connection.rollback()
+            self._give_back(connection)
 
     def close(self) -> None:
-        """Close every connection; a thread that asks again has a new one."""
-        with self._lock:
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
-        self._mine = threading.local()
+        """Close every connection that nobody reads with."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> sqlite3.Connection:
+        """The connection that was used last: what it needs is still at hand."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._open()
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if len(self._idle) < _IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -70,7 +85,4 @@ class Readers:
         )
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        with self._lock:
-            self._all.append(connection)
-        self._mine.connection = connection
         return connection
