@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from pacsbridge.kernel.cursors import Order
 from pacsbridge.kernel.query import Clause, Kind, Query, TokenValue
 from pacsbridge.store import dates
-from pacsbridge.store.conditions import parameter_key
+from pacsbridge.store.conditions import parameter_key, probe
 from pacsbridge.store.sources import Source, as_set, ordered_sources, rows
 from pacsbridge.store.sql import Ask, Sql, sql
 
@@ -42,6 +42,9 @@ class Plan(NamedTuple):
     sources: Sequence[Source]
     clauses: Sequence[Clause]
 
+
+_SAMPLE = 500
+"""How many of the newest resources are looked at to see how common something is."""
 
 _COUNT_SECONDS = 60
 _MOST_COUNTS = 1_000
@@ -114,9 +117,24 @@ class Planner:
             if sources := ordered_sources(query.type, clause):
                 return Plan(NEWEST, sources, _others(query, clause))
         for clause in (clause for clause in common if clause.negated and clause.kind is Kind.TOKEN):
-            if others := self._left_over(query.type, clause):
+            if self._is_rare(query.type, clause) and (others := self._left_over(query.type, clause)):
                 return Plan(NEWEST, others, query.clauses)
         return _along(query, NEWEST)
+
+    def _is_rare(self, type_: str, clause: Clause) -> bool:
+        """Whether few of the newest resources satisfy a clause, so that walking them would take long."""
+        return self._counts.of(("newest", type_, clause), lambda: self._newest(type_, clause)) < _SAMPLE // 10
+
+    def _newest(self, type_: str, clause: Clause) -> int:
+        """How many of the newest resources satisfy a clause."""
+        newest = sql(
+            "SELECT count(*) FROM (SELECT pk FROM resource WHERE type = ? AND NOT deleted"
+            " ORDER BY pk DESC LIMIT ?) AS r WHERE",
+            type_,
+            _SAMPLE,
+        )
+        [[count]] = self._ask(newest + probe(type_, clause, "r"))
+        return int(count)
 
     def _left_over(self, type_: str, clause: Clause) -> Sequence[Source]:
         """Sources of all values but those that a negated clause names; empty where there are too many."""
