@@ -102,10 +102,10 @@ class ObservedStore(Store):
         self._fail()
         return super().search(query, seconds)
 
-    def history(self, past: Past) -> Versions:
+    def history(self, past: Past, seconds: float = 5) -> Versions:
         """As Store.history."""
         self._fail()
-        return super().history(past)
+        return super().history(past, seconds)
 
     def _fail(self) -> None:
         if self.failure is not None:

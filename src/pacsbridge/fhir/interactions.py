@@ -16,6 +16,7 @@ from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import parse
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
+from pacsbridge.store.sql import READER_SECONDS
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -112,7 +113,9 @@ def history(service: Service, asked: Asked) -> Answer:
     """One page of versions, of a resource, of a type or of everything."""
     settings = service.settings.search
     past = parse_past(asked.type, asked.id, asked.pairs, settings, strict=asked.strict)
-    page = service.store.history(past)
+    if asked.hurried and not 0 < past.count <= HURRIED_COUNT:
+        raise TooCostly("this takes a thread of its own")
+    page = service.store.history(past, HURRIED_SECONDS if asked.hurried else READER_SECONDS)
     if past.type is not None and past.id is not None and not page.entries:
         _there(service.store.version(past.type, past.id), deleted=True)
     versions = [_past(found) for found in page.entries]

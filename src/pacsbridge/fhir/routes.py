@@ -64,6 +64,8 @@ _READ = "The current version of a resource"
 _FORM = "The same, asked for by a form"
 _SEARCH = "The resources of a type that match"
 _VREAD = "One version of a resource"
+_HISTORY = "The versions of a resource"
+_ALL = "The versions of all resources"
 _VERSIONS = "The versions of all resources of a type"
 
 ROUTES = (
@@ -71,9 +73,9 @@ ROUTES = (
     Route("/openapi.json", "openapi", interactions.description, "This description", brief=True, batch=False),
     Route("/{type}/{id}", "read", interactions.read, _READ, brief=True),
     Route("/{type}/{id}/_history/{version}", "vread", interactions.vread, _VREAD, brief=True),
-    Route("/{type}/{id}/_history", "history-instance", interactions.history, "The versions of a resource"),
-    Route("/{type}/_history", "history-type", interactions.history, _VERSIONS),
-    Route("/_history", "history-system", interactions.history, "The versions of all resources"),
+    Route("/{type}/{id}/_history", "history-instance", interactions.history, _HISTORY, brief=True),
+    Route("/{type}/_history", "history-type", interactions.history, _VERSIONS, brief=True),
+    Route("/_history", "history-system", interactions.history, _ALL, brief=True),
     Route("/{type}", "search-type", interactions.search, _SEARCH, brief=True),
     Route("/{type}/_search", "search-type", interactions.search, _FORM, brief=True, form=True),
 )  # fmt: skip

@@ -213,9 +213,9 @@ class Store:
         with self._database.asking(seconds) as ask:
             return search.search(ask, query, self._counts, self._shelf)
 
-    def history(self, past: Past) -> Versions:
+    def history(self, past: Past, seconds: float = READER_SECONDS) -> Versions:
         """One page of versions, the newest first. TooCostly as `search`."""
-        with self._database.asking() as ask:
+        with self._database.asking(seconds) as ask:
             return history.history(ask, past)
 
     # what went wrong
