@@ -12,7 +12,7 @@ from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
 from pacsbridge.kernel.elements import needs_whole, part
 from pacsbridge.kernel.histories import parse_past
-from pacsbridge.kernel.query import Form, Query
+from pacsbridge.kernel.query import Form
 from pacsbridge.kernel.query_parsing import parse
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
@@ -93,7 +93,8 @@ def search(service: Service, asked: Asked) -> Answer:
     """One page of the resources of a type that match."""
     settings = service.settings.search
     query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
-    page = _hurried(service, query) if asked.hurried else service.store.search(query)
+    small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
+    page = service.store.search(query, _seconds(asked, small=small))
     matches = _entries(page.entries, query.form, query.elements)
     included = _entries(page.included)
     ends = Ends(page.next, page.previous)
@@ -102,25 +103,25 @@ def search(service: Service, asked: Asked) -> Answer:
     return Answer(200, orjson.dumps(bundle))
 
 
-def _hurried(service: Service, query: Query) -> Page:
-    """A page that is found while others wait for the loop: a small one, and soon."""
-    if query.count > HURRIED_COUNT or query.counted or query.only_counts:
-        raise TooCostly("this takes a thread of its own")
-    return service.store.search(query, HURRIED_SECONDS)
-
-
 def history(service: Service, asked: Asked) -> Answer:
     """One page of versions, of a resource, of a type or of everything."""
     settings = service.settings.search
     past = parse_past(asked.type, asked.id, asked.pairs, settings, strict=asked.strict)
-    if asked.hurried and not 0 < past.count <= HURRIED_COUNT:
-        raise TooCostly("this takes a thread of its own")
-    page = service.store.history(past, HURRIED_SECONDS if asked.hurried else READER_SECONDS)
+    page = service.store.history(past, _seconds(asked, small=0 < past.count <= HURRIED_COUNT))
     if past.type is not None and past.id is not None and not page.entries:
         _there(service.store.version(past.type, past.id), deleted=True)
     versions = [_past(found) for found in page.entries]
     bundle = bundles.history(past, versions, settings, page.next, page.total)
     return Answer(200, orjson.dumps(bundle))
+
+
+def _seconds(asked: Asked, *, small: bool) -> float:
+    """How long a page may take: while others wait for the loop it must be small, and found soon."""
+    if not asked.hurried:
+        return READER_SECONDS
+    if not small:
+        raise TooCostly("this takes a thread of its own")
+    return HURRIED_SECONDS
 
 
 def capabilities(service: Service, _asked: Asked) -> Answer:

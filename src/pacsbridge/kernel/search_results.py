@@ -92,7 +92,7 @@ def _revinclude(type_: str, text: str, _most: int) -> Fields | None:
     source, param, target = _link(text)
     if source not in PARAMETERS or target not in (None, type_):
         return None
-    found = tuple(link for link in _links(source, param, type_))
+    found = _links(source, param, type_)
     return {"revinclude": found} if found else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pacsbridge.kernel.query import Clause, Kind
 from pacsbridge.store.dates import columns, stands, updated
 from pacsbridge.store.schema import NEVER
-from pacsbridge.store.sql import Sql, among, either, every, negated, sql
+from pacsbridge.store.sql import Sql, among, bracketed, either, every, negated, sql
 from pacsbridge.store.texts import LONGEST, indexed, prefix
 
 
@@ -117,7 +117,7 @@ def token(value: Any) -> Sql:
         conditions.append(sql("t.system = ?", indexed(value.system)))
     if value.value is None:
         conditions.append(sql("t.system != ''"))
-    return _together(conditions)
+    return bracketed(every(conditions))
 
 
 def reference(value: Any) -> Sql:
@@ -125,7 +125,7 @@ def reference(value: Any) -> Sql:
     conditions = [sql("t.target = ?", indexed(value.target))]
     if value.type is not None:
         conditions.append(sql("t.type = ?", value.type))
-    return _together(conditions)
+    return bracketed(every(conditions))
 
 
 def string(value: Any) -> Sql:
@@ -134,10 +134,6 @@ def string(value: Any) -> Sql:
     if value.anywhere:
         return sql("t.value LIKE ? ESCAPE '!'", f"%{_literal(value.text)}%")
     return sql("t.value >= ? AND t.value < ?", text, _after(text))
-
-
-def _together(conditions: Sequence[Sql]) -> Sql:
-    return Sql(f"({' AND '.join(c.text for c in conditions)})", every(conditions).values)
 
 
 def _literal(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, delete, func, select, update
 
-from pacsbridge.kernel.query import ReferenceRow, StringRow, TokenRow
+from pacsbridge.kernel.query import ReferenceRow, Span, StringRow, TokenRow
 from pacsbridge.kernel.search_parameters import Indexed, indexed
 from pacsbridge.store import schema, texts
 from pacsbridge.store.conditions import parameter_key
@@ -29,8 +29,7 @@ _COLUMNS: Mapping[type, tuple[str, ...]] = {
     StringRow: ("param", "value"),
 }
 
-_SPAN = ("low", "high", "local_low", "local_high")
-_NO_SPAN = dict.fromkeys(_SPAN, schema.NEVER)
+_NO_SPAN = dict.fromkeys(Span._fields, schema.NEVER)
 
 _TICK = 1000
 """The least time between two transactions: a client that asks for what is newer misses nothing."""
@@ -60,8 +59,7 @@ class _Next:
     @property
     def span(self) -> Mapping[str, int]:
         """The columns of the date that it is searched by."""
-        span = self.index and self.index.span
-        return span._asdict() if span else _NO_SPAN
+        return _span_of(self.index)
 
     def row(self) -> dict[str, Any]:
         """The resource's row."""
@@ -97,6 +95,11 @@ class _Next:
 
     def _written(self, content: Mapping[str, Any] | None) -> bytes | None:
         return None if content is None else body_of(content, self.before + 1, moment(self.updated))
+
+
+def _span_of(index: Indexed | None) -> Mapping[str, int]:
+    """The columns of the date that a resource is searched by."""
+    return index.span._asdict() if index and index.span else _NO_SPAN
 
 
 def publish(connection: Connection, drafts: Iterable[Draft], now: int) -> int:
@@ -236,7 +239,7 @@ def refresh(connection: Connection, after: int, limit: int) -> int | None:
     summaries = [{"resource": row.pk, "body": orjson.dumps(index.summary)} for row, index in found]
     _insert(connection, schema.summary, summaries)
     for row, index in found:
-        span = index.span._asdict() if index.span else _NO_SPAN
+        span = _span_of(index)
         connection.execute(update(schema.resource).where(r.pk == row.pk).values(**span))
         own = {name: span[name] for name in ("low", "local_low")}
         here = (v.resource == row.pk) & (v.version == row.version)

@@ -47,7 +47,7 @@ def every(pieces: Iterable[Sql]) -> Sql:
 def either(pieces: Iterable[Sql]) -> Sql:
     """A condition that holds where one does."""
     parts = list(pieces)
-    return parts[0] if len(parts) == 1 else _bracketed(joined(" OR ", parts))
+    return parts[0] if len(parts) == 1 else bracketed(joined(" OR ", parts))
 
 
 def negated(condition: Sql) -> Sql:
@@ -63,5 +63,6 @@ def among(column: str, values: Iterable[Any]) -> Sql:
     return Sql(f"{column} IN ({', '.join('?' * len(known))})", known)
 
 
-def _bracketed(piece: Sql) -> Sql:
+def bracketed(piece: Sql) -> Sql:
+    """A condition that stands for itself among others."""
     return Sql(f"({piece.text})", piece.values)
