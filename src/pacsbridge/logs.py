@@ -138,6 +138,8 @@ def _harmless(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = str(value)
+    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+        return text
     short = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return short.translate(_CONTROL).encode("utf-8", "replace").decode()
 

@@ -5,8 +5,10 @@
 A store of each size is filled with synthetic studies of 10 instances and served as `pacsbridge serve` serves
 it, in a process of its own, on loopback. For each request, wrk loads the bare handler and ours in turn; the
 table gives medians of requests a second, and as ratio what a request costs over what the bare handler costs
-(1: nothing). What is not there yet shows a dash and the status. After the last size: how much slower each
-request is in the largest store than in the smallest. Ends with 1 when an answer was not what was asked for.
+(1: nothing): first with answers kept as the server keeps them until anything is committed, then `anew`, each
+found as if something had been. What is not there yet shows a dash and the status. After the last size: how
+much slower each request is in the largest store than in the smallest. Ends with 1 when an answer was not what
+was asked for.
 
     --studies N …     sizes of the stores      --seconds S       of one load by wrk
     --connections N   of wrk                   --rounds N        of bare and ours, in turn
@@ -49,6 +51,7 @@ from aiohttp import web
 
 from pacsbridge import logs
 from pacsbridge.fhir import FhirSettings, fhir_app
+from pacsbridge.fhir.service import SERVICE
 from pacsbridge.httpd import HttpServer
 from pacsbridge.kernel.model import Facts
 from pacsbridge.store.records import Arrival, Draft, microseconds
@@ -378,15 +381,21 @@ def ready(root: Path, studies: int, mark: str) -> Path:
 # the servers
 
 
-def serve_ours(control: Connection, folder: Path, port: int, log: Path | None) -> None:
-    """A child process: the application as the runtime makes it, until the other end of `control` closes."""
+def serve_ours(control: Connection, folder: Path, port: int, log: Path | None, keeping: bool = True) -> None:
+    """A child process: the application as the runtime makes it, until the other end of `control` closes.
+
+    Without `keeping`, every answer is found anew, as if the store had changed since the one before.
+    """
     _leave_signals()
     stream = open(log or os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (closed with the process)
     logs.configure("info", "console", stream)
     executor = ThreadPoolExecutor(THREADS, "http")
     store = open_store(folder)
     settings = FhirSettings(f"http://{HOST}:{port}/fhir", access_log=log is not None)
-    server = HttpServer(HOST, port, {"/fhir": fhir_app(store, settings, executor)}, {})
+    app = fhir_app(store, settings, executor)
+    if not keeping:
+        app[SERVICE].recent.get = lambda *_arguments: None  # type: ignore[method-assign]
+    server = HttpServer(HOST, port, {"/fhir": app}, {})
     server.start()
     control.send(server.port)
     with suppress(EOFError):
@@ -497,19 +506,21 @@ class Servers:
 
     bare: Child
     ours: Child
+    anew: Child
     logged: Child
 
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """The bare handler, and the application over a store without and with its access log."""
+    """The bare handler, and the application over a store: as it is, finding all anew, with its access log."""
     with (
         tempfile.TemporaryDirectory() as name,
         child(serve_bare) as bare,
         child(serve_ours, folder, free_port(), None) as ours,
+        child(serve_ours, folder, free_port(), None, False) as anew,
         child(serve_ours, folder, free_port(), Path(name) / "log") as logged,
     ):
-        yield Servers(bare, ours, logged)
+        yield Servers(bare, ours, anew, logged)
 
 
 # the requests
@@ -676,9 +687,10 @@ class Rate:
 
 @dataclass
 class Results:
-    """Our requests a second, by request and store; whether any answer was wrong."""
+    """Our requests a second, by request and store, and those found anew; whether any answer was wrong."""
 
     rates: dict[str, dict[int, float]] = field(default_factory=dict)
+    anew: dict[str, dict[int, float]] = field(default_factory=dict)
     wrong: bool = False
 
 
@@ -758,19 +770,20 @@ def wrk(port: int, path: str, headers: Mapping[str, str], load: Load) -> Rate:
     return Rate(float(rate[1]), float(p99[1]) * _UNITS[p99[2]])
 
 
-def measured(request: Request, here: Servers, load: Load) -> tuple[Answer, int, Rate, Rate]:
-    """The answer, its results, and the medians of bare and ours. Raises Unfit."""
+def measured(request: Request, here: Servers, load: Load) -> tuple[Answer, int, Sequence[Rate]]:
+    """The answer, its results, and the medians of bare, ours and ours anew. Raises Unfit."""
     port = (here.logged if request.logged else here.ours).port
     path = resolved(request, port)
     _strictly, hits = checked(request, path, port)
     answer = fetch(port, path, request.headers)
     here.bare.give(answer)
-    bare, ours = [], []
+    ports = (here.bare.port, port, here.anew.port)
+    rates: list[list[Rate]] = [[] for _port in ports]
     for _round in range(load.rounds):
-        bare.append(wrk(here.bare.port, path, request.headers, load))
-        ours.append(wrk(port, path, request.headers, load))
-        fetch(port, path, request.headers)  # behind whatever wrk has left in the executor's queue
-    return answer, hits, _median(bare), _median(ours)
+        for found, where in zip(rates, ports, strict=True):
+            found.append(wrk(where, path, request.headers, load))
+            fetch(where, path, request.headers)  # behind whatever wrk has left in the executor's queue
+    return answer, hits, [_median(found) for found in rates]
 
 
 def _median(rates: Sequence[Rate]) -> Rate:
@@ -784,11 +797,12 @@ def table(rows: Sequence[Request], folder: Path, load: Load, size: int, results:
         return
     print(
         f"  {'request':42} {'results':>7} {'bytes':>9} {'bare/s':>8} {'ours/s':>8} {'ratio':>7} {'p99 ms':>8}"
+        f" {'anew/s':>8} {'ratio':>7}"
     )
     with servers(folder) as here:
         for request in rows:
             try:
-                answer, hits, bare, ours = measured(request, here, load)
+                answer, hits, (bare, ours, anew) = measured(request, here, load)
             except TimeoutError:
                 print(f"  {request.title:42} {'—':>7} no answer within {PATIENCE:.0f} s", flush=True)
                 continue
@@ -797,9 +811,11 @@ def table(rows: Sequence[Request], folder: Path, load: Load, size: int, results:
                 print(f"  {request.title:42} {'—':>7} {exc}{'   WRONG' if exc.wrong else ''}", flush=True)
                 continue
             results.rates.setdefault(request.title, {})[size] = ours.requests
+            results.anew.setdefault(request.title, {})[size] = anew.requests
             print(
                 f"  {request.title:42} {hits or '':>7} {len(answer.body):>9,} {bare.requests:>8,.0f}"
-                f" {ours.requests:>8,.0f} {bare.requests / ours.requests:>6.2f}× {ours.p99:>8.1f}",
+                f" {ours.requests:>8,.0f} {bare.requests / ours.requests:>6.2f}× {ours.p99:>8.1f}"
+                f" {anew.requests:>8,.0f} {bare.requests / anew.requests:>6.2f}×",
                 flush=True,
             )
 
@@ -807,10 +823,14 @@ def table(rows: Sequence[Request], folder: Path, load: Load, size: int, results:
 def slowdowns(results: Results, sizes: Sequence[int]) -> None:
     """How much slower ours is in the largest store than in the smallest."""
     smallest, largest = min(sizes), max(sizes)
-    print(f"\nours with {largest:,} studies beside {smallest:,}: how many times the time of a request")
+    print(
+        f"\nours with {largest:,} studies beside {smallest:,}: how many times the time of a request, and anew"
+    )
     for title, rates in results.rates.items():
         if smallest in rates and largest in rates:
-            print(f"  {title:42} {rates[smallest] / rates[largest]:>6.2f}×")
+            anew = results.anew[title]
+            slower = [found[smallest] / found[largest] for found in (rates, anew)]
+            print(f"  {title:42} {slower[0]:>6.2f}× {slower[1]:>6.2f}×")
 
 
 # the command line

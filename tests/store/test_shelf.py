@@ -10,6 +10,7 @@ import pytest
 from pacsbridge.kernel.query import Clause, Form, Kind, Query, TokenValue
 from pacsbridge.store import shelf as shelf_module
 from pacsbridge.store.records import Draft, Found
+from pacsbridge.store.search import Bodies
 from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.store import Store
 
@@ -24,7 +25,12 @@ def found(number: int, length: int = BODY) -> Found:
     return Found("Patient", f"p{number}", f"{number}".encode().ljust(length, b"x"))
 
 
-def kept(shelf: Shelf, most: int) -> list[int]:
+def put(shelf: Bodies, name: tuple[int, int, bool], thing: Found) -> None:
+    """As a search does it."""
+    shelf.put(name, thing, len(thing.body))
+
+
+def kept(shelf: Bodies, most: int) -> list[int]:
     """The numbers of what is kept, looked up in a way that does not count as asking."""
     known = {**shelf._former, **shelf._recent}
     return [number for number in range(most) if (number, 1, True) in known]
@@ -32,8 +38,8 @@ def kept(shelf: Shelf, most: int) -> list[int]:
 
 def test_what_was_put_is_there() -> None:
     """Under its own name alone: another version, another form, another resource are named otherwise."""
-    shelf = Shelf(SIZE)
-    shelf.put((1, 2, True), found(1))
+    shelf: Bodies = Shelf(SIZE)
+    put(shelf, (1, 2, True), found(1))
     assert shelf.get((1, 2, True)) == found(1)
     for name in ((1, 1, True), (1, 3, True), (1, 2, False), (2, 2, True)):
         assert shelf.get(name) is None
@@ -41,9 +47,9 @@ def test_what_was_put_is_there() -> None:
 
 def test_what_nobody_asks_for_is_forgotten() -> None:
     """And what is asked for again and again stays, however much comes in between."""
-    shelf = Shelf(SIZE)
+    shelf: Bodies = Shelf(SIZE)
     for number in range(100):
-        shelf.put((number, 1, True), found(number))
+        put(shelf, (number, 1, True), found(number))
         assert shelf.get((0, 1, True)) == found(0)
     assert 1 not in kept(shelf, 100)
     assert {0, 99} <= set(kept(shelf, 100))
@@ -52,35 +58,36 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
 @pytest.mark.parametrize("length", [1, BODY, SIZE // 2, SIZE // 2 + 1, SIZE, 3 * SIZE])
 def test_so_much_is_kept_and_no_more(length: int) -> None:
     """At any time about the size, whether resources come once, come again, or are asked for."""
-    shelf = Shelf(SIZE)
+    shelf: Bodies = Shelf(SIZE)
     for number in range(3 * SIZE // length + 10):
-        shelf.put((number, 1, True), found(number, length))
-        shelf.put((number % 3, 1, True), found(number % 3, length))
+        put(shelf, (number, 1, True), found(number, length))
+        put(shelf, (number % 3, 1, True), found(number % 3, length))
         shelf.get((number // 2, 1, True))
-        bodies = [one.body for half in (shelf._recent, shelf._former) for one in half.values()]
+        bodies = [one.body for half in (shelf._recent, shelf._former) for one, _size in half.values()]
         assert sum(map(len, bodies)) <= SIZE + 2 * max(map(len, bodies), default=0)
 
 
 def test_what_is_too_long_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """One long resource puts out nothing of what is there."""
     monkeypatch.setattr(shelf_module, "_LONGEST", BODY)
-    shelf = Shelf(SIZE)
-    shelf.put((1, 1, True), found(1))
+    shelf: Bodies = Shelf(SIZE)
+    put(shelf, (1, 1, True), found(1))
     for number in range(2, 100):
-        shelf.put((number, 1, True), found(number, BODY + 1))
+        put(shelf, (number, 1, True), found(number, BODY + 1))
     assert kept(shelf, 100) == [1]
 
 
 def test_threads_get_what_belongs_to_the_name() -> None:
     """Whatever others put and ask for: that, or nothing."""
-    shelf, wrong = Shelf(SIZE), []
+    shelf: Bodies = Shelf(SIZE)
+    wrong = []
 
     def use(start: int) -> None:
         for step in range(3_000):
             number = (start + step * 7) % 40
             given = shelf.get((number, 1, True))
             if given is None:
-                shelf.put((number, 1, True), found(number))
+                put(shelf, (number, 1, True), found(number))
             elif given != found(number):
                 wrong.append((number, given))
 

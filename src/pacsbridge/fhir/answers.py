@@ -8,9 +8,8 @@ import orjson
 from aiohttp import web
 from aiohttp.web_response import ContentCoding
 
-from pacsbridge.fhir.interactions import Answer
 from pacsbridge.fhir.negotiation import media_type, pretty, takes_gzip
-from pacsbridge.fhir.service import Service
+from pacsbridge.fhir.service import Answer, Service
 
 COMPRESS_FROM = 1024
 """Bodies of more bytes are compressed for clients that take it."""

@@ -1,6 +1,5 @@
 """The FHIR application: the route table as aiohttp's router and handlers."""
 
-from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 
@@ -9,25 +8,27 @@ from aiohttp import web
 
 from pacsbridge.fhir.answers import negotiated, written
 from pacsbridge.fhir.batch import batch
-from pacsbridge.fhir.faults import Handler, answer_faults, told
-from pacsbridge.fhir.interactions import Answer, Asked, Pairs
+from pacsbridge.fhir.faults import Handler, told
 from pacsbridge.fhir.observing import observer
 from pacsbridge.fhir.openapi import openapi
 from pacsbridge.fhir.parameters import of_bundle, of_form, of_url
+from pacsbridge.fhir.recent import Recent
 from pacsbridge.fhir.routes import ROUTES, Route
-from pacsbridge.fhir.service import SERVICE, FhirSettings, Service
+from pacsbridge.fhir.service import SERVICE, Asked, FhirSettings, Pairs, Service
 from pacsbridge.kernel.capability import capability_statement
 from pacsbridge.store.store import Store
 
 
 def fhir_app(store: Store, settings: FhirSettings, executor: Executor) -> web.Application:
     """The application to be mounted under `/fhir`; `executor` runs all that blocks."""
-    app = web.Application(middlewares=[observer(access_log=settings.access_log), answer_faults])
+    app = web.Application(middlewares=[observer(access_log=settings.access_log)])
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     codes = (*(route.code for route in ROUTES), "batch")
     statement = capability_statement(settings.base_url, settings.software_version, made, codes)
     description = openapi(settings.base_url, settings.software_version)
-    service = Service(store, settings, executor, orjson.dumps(statement), orjson.dumps(description))
+    service = Service(
+        store, settings, executor, orjson.dumps(statement), orjson.dumps(description), Recent(store)
+    )
     app[SERVICE] = service
     for route in ROUTES:
         add = app.router.add_post if route.form else app.router.add_get
@@ -41,16 +42,12 @@ def _handler(service: Service, route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         pairs = of_url(request)
         if route.form:
-            pairs = [*pairs, *await of_form(request)]
+            pairs += await of_form(request)
         form = negotiated(request, pairs)
-        answer = await service.run(_work(service, route, _asked(request, pairs)), brief=route.brief)
+        answer = await service.answer(route.run, _asked(request, pairs), brief=route.brief)
         return written(request, service, answer, form)
 
     return handle
-
-
-def _work(service: Service, route: Route, asked: Asked) -> Callable[[bool], Answer]:
-    return lambda hurried: route.run(service, asked._replace(hurried=True) if hurried else asked)
 
 
 def _asked(request: web.Request, pairs: Pairs) -> Asked:

@@ -9,10 +9,9 @@ from urllib.parse import unquote
 import orjson
 
 from pacsbridge.errors import Absent, NotSupported, NotUnderstood, TooLarge
-from pacsbridge.fhir.interactions import Answer, Asked
 from pacsbridge.fhir.parameters import decoded
 from pacsbridge.fhir.routes import ROUTES, Route
-from pacsbridge.fhir.service import Service
+from pacsbridge.fhir.service import Answer, Asked, Service
 from pacsbridge.kernel.bundles import batch_response, response
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import moment
@@ -49,7 +48,7 @@ def _answer(service: Service, entry: Any, told: Told, *, strict: bool) -> Mappin
     """One entry; whatever goes wrong is told in its place."""
     try:
         route, asked = _asked(service, entry, strict=strict)
-        return _entry(route.run(service, asked))
+        return _entry(route.run(service, asked, False))
     except Exception as exc:
         status, fault = told(exc)
         return {"response": response(_line(status), fault=fault)}

@@ -63,9 +63,8 @@ _REASONS: Mapping[str, str] = {
 _HEADERS: Mapping[int, Mapping[str, str]] = {HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"}}
 
 
-@web.middleware
-async def answer_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever a handler raises becomes an OperationOutcome."""
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a handler answers; whatever it raises becomes an OperationOutcome."""
     try:
         check_path(request)
         return await handler(request)

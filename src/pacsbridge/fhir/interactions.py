@@ -1,13 +1,11 @@
 """What can be asked of the FHIR API, a function each; a batch asks as HTTP does (FHIR R4 http)."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
 from pacsbridge.errors import Absent, Gone, NotUnderstood, TooCostly
-from pacsbridge.fhir.service import Service
+from pacsbridge.fhir.service import Answer, Asked, Service
 from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
 from pacsbridge.kernel.elements import needs_whole, part
@@ -18,8 +16,6 @@ from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
 from pacsbridge.store.sql import READER_SECONDS
 
-Pairs = Sequence[tuple[str, str]]
-
 HURRIED_SECONDS = 0.004
 """How long a search may keep the loop from others."""
 
@@ -29,45 +25,7 @@ HURRIED_COUNT = 100
 _ROW_NUMBERS = 2**31
 
 
-class Asked(NamedTuple):
-    """One interaction: what the path names, the parameters, and the conditions of the client.
-
-    `tags` are those of If-None-Match without quotes, None where it was not sent; `since` is
-    If-Modified-Since. `hurried`: TooCostly is to be raised rather than somebody kept waiting.
-    """
-
-    type: str | None = None
-    id: str | None = None
-    version: int | None = None
-    pairs: Pairs = ()
-    strict: bool = False
-    tags: tuple[str, ...] | None = None
-    since: datetime | None = None
-    hurried: bool = False
-
-    def holds(self, known: Version) -> bool:
-        """Whether the client holds this version (RFC 9110 13.2.2)."""
-        if self.tags is not None:
-            return any(tag in ("*", str(known.version)) for tag in self.tags)
-        return self.since is not None and known.updated.replace(microsecond=0) <= self.since
-
-
-class Answer(NamedTuple):
-    """What is answered: JSON, and the version that it shows with its moment, where it shows one.
-
-    `published` is in microseconds since 1970.
-    """
-
-    status: int
-    body: bytes = b""
-    version: int | None = None
-    published: int = 0
-
-
-Interaction = Callable[[Service, Asked], Answer]
-
-
-def read(service: Service, asked: Asked) -> Answer:
+def read(service: Service, asked: Asked, _hurried: bool) -> Answer:
     """The current version; 304 is settled before its body is fetched."""
     type_, id_ = asked.type or "", asked.id or ""
     if asked.tags is not None or asked.since is not None:
@@ -80,7 +38,7 @@ def read(service: Service, asked: Asked) -> Answer:
     return _document(service.store.summary(type_, id_), form, elements)
 
 
-def vread(service: Service, asked: Asked) -> Answer:
+def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
     """One version."""
     number = asked.version or 0
     if not 0 < number < _ROW_NUMBERS:
@@ -89,12 +47,12 @@ def vread(service: Service, asked: Asked) -> Answer:
     return _document(service.store.document(asked.type or "", asked.id or "", number), form, elements)
 
 
-def search(service: Service, asked: Asked) -> Answer:
+def search(service: Service, asked: Asked, hurried: bool) -> Answer:
     """One page of the resources of a type that match."""
     settings = service.settings.search
     query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
     small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
-    page = service.store.search(query, _seconds(asked, small=small))
+    page = service.store.search(query, _seconds(hurried, small=small))
     matches = _entries(page.entries, query.form, query.elements)
     included = _entries(page.included)
     ends = Ends(page.next, page.previous)
@@ -103,11 +61,11 @@ def search(service: Service, asked: Asked) -> Answer:
     return Answer(200, orjson.dumps(bundle))
 
 
-def history(service: Service, asked: Asked) -> Answer:
+def history(service: Service, asked: Asked, hurried: bool) -> Answer:
     """One page of versions, of a resource, of a type or of everything."""
     settings = service.settings.search
     past = parse_past(asked.type, asked.id, asked.pairs, settings, strict=asked.strict)
-    page = service.store.history(past, _seconds(asked, small=0 < past.count <= HURRIED_COUNT))
+    page = service.store.history(past, _seconds(hurried, small=0 < past.count <= HURRIED_COUNT))
     if past.type is not None and past.id is not None and not page.entries:
         _there(service.store.version(past.type, past.id), deleted=True)
     versions = [_past(found) for found in page.entries]
@@ -115,21 +73,21 @@ def history(service: Service, asked: Asked) -> Answer:
     return Answer(200, orjson.dumps(bundle))
 
 
-def _seconds(asked: Asked, *, small: bool) -> float:
+def _seconds(hurried: bool, *, small: bool) -> float:
     """How long a page may take: while others wait for the loop it must be small, and found soon."""
-    if not asked.hurried:
+    if not hurried:
         return READER_SECONDS
     if not small:
         raise TooCostly("this takes a thread of its own")
     return HURRIED_SECONDS
 
 
-def capabilities(service: Service, _asked: Asked) -> Answer:
+def capabilities(service: Service, _asked: Asked, _hurried: bool) -> Answer:
     """The CapabilityStatement."""
     return Answer(200, service.statement)
 
 
-def description(service: Service, _asked: Asked) -> Answer:
+def description(service: Service, _asked: Asked, _hurried: bool) -> Answer:
     """The OpenAPI description."""
     return Answer(200, service.description)
 

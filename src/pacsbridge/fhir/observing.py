@@ -1,4 +1,4 @@
-"""What is kept of a request: an id that both sides know, a log line without its query, the metrics."""
+"""The one layer round all handlers: the request's id, faults as answers, the line in the log, the metrics."""
 
 import re
 from functools import cache
@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from pacsbridge import metrics
-from pacsbridge.fhir.faults import Handler
+from pacsbridge.fhir.faults import Handler, answered
 
 _log = structlog.get_logger("pacsbridge.fhir")
 
@@ -28,14 +28,18 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def observer(*, access_log: bool) -> Middleware:
     """The outermost layer: sees every answer, faults too; `access_log`: and writes a line for each."""
+    log = _log.bind()
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = perf_counter()
-        response = await handler(request)
+        response = await answered(request, handler)
         response.headers[REQUEST_ID] = _request_id(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        _record(request, response, perf_counter() - begun, access_log=access_log)
+        seconds = perf_counter() - begun
+        _count(request, response, seconds)
+        if access_log:
+            _write(log, request, response, seconds)
         return response
 
     return observe
@@ -47,22 +51,26 @@ def _request_id(request: web.Request) -> str:
     return sent if sent and _LEGAL_ID.fullmatch(sent) else f"{_PROCESS}.{next(_NUMBERS):x}"
 
 
-def _record(request: web.Request, response: web.StreamResponse, seconds: float, *, access_log: bool) -> None:
-    route = route_of(request)
-    method = request.method if request.method in _METHODS else "other"
-    counter, timer = _meters(route, method, response.status)
+def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    counter, timer = _meters(route_of(request), _method(request), response.status)
     counter.inc()
     timer.observe(seconds)
-    if access_log:
-        _log.info(
-            "request",
-            method=method,
-            route=route,
-            type=request.match_info.get("type"),
-            status=response.status,
-            milliseconds=round(seconds * 1000, 2),
-            request_id=response.headers[REQUEST_ID],
-        )
+
+
+def _write(log: Any, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    log.info(
+        "request",
+        method=_method(request),
+        route=route_of(request),
+        type=request.match_info.get("type"),
+        status=response.status,
+        milliseconds=round(seconds * 1000, 2),
+        request_id=response.headers[REQUEST_ID],
+    )
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in _METHODS else "other"
 
 
 @cache

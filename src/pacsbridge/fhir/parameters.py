@@ -7,9 +7,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from pacsbridge.errors import NotUnderstood, TooLarge
-from pacsbridge.fhir.service import SERVICE
-
-Pairs = list[tuple[str, str]]
+from pacsbridge.fhir.service import SERVICE, Pairs
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = ("application/fhir+json", "application/json")
@@ -31,7 +29,7 @@ def check_path(request: web.Request) -> None:
 def of_url(request: web.Request) -> Pairs:
     """The parameters of the URL, in their order."""
     query = request.raw_path.partition("?")[2]
-    return decoded(query.partition("#")[0]) if query else []
+    return decoded(query.partition("#")[0]) if query else ()
 
 
 async def of_form(request: web.Request) -> Pairs:
@@ -95,6 +93,6 @@ async def _bounded(request: web.Request, most: int) -> bytes:
 def decoded(text: str) -> Pairs:
     """The parameters of a text `name=value&…`. Raises NotUnderstood."""
     try:
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST)
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST))
     except ValueError as exc:
         raise NotUnderstood("the parameters are not UTF-8, or too many") from exc

@@ -6,7 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from pacsbridge.fhir import interactions
-from pacsbridge.fhir.interactions import Interaction
+from pacsbridge.fhir.service import Interaction
 from pacsbridge.kernel.search_parameters import PARAMETERS
 
 PARTS: Mapping[str, str] = {

@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import datetime
+from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 
 from pacsbridge.errors import TooCostly
+from pacsbridge.fhir.recent import Recent
 from pacsbridge.kernel.query_parsing import SearchSettings
+from pacsbridge.store.records import Version
 from pacsbridge.store.store import Store
+
+Pairs = tuple[tuple[str, str], ...]
 
 T = TypeVar("T")
 
@@ -40,6 +44,49 @@ class FhirSettings:
         return SearchSettings(self.base_url, self.default_count, self.max_count, secret=self.cursor_secret)
 
 
+class Asked(NamedTuple):
+    """One interaction: what the path names, the parameters, and the conditions of the client.
+
+    `tags` are those of If-None-Match without quotes, None where it was not sent; `since` is
+    If-Modified-Since.
+    """
+
+    type: str | None = None
+    id: str | None = None
+    version: int | None = None
+    pairs: Pairs = ()
+    strict: bool = False
+    tags: tuple[str, ...] | None = None
+    since: datetime | None = None
+
+    @property
+    def length(self) -> int:
+        """How many characters it has, about."""
+        return sum(len(name) + len(text) for name, text in self.pairs) + sum(map(len, self.tags or ()))
+
+    def holds(self, known: Version) -> bool:
+        """Whether the client holds this version (RFC 9110 13.2.2)."""
+        if self.tags is not None:
+            return any(tag in ("*", str(known.version)) for tag in self.tags)
+        return self.since is not None and known.updated.replace(microsecond=0) <= self.since
+
+
+class Answer(NamedTuple):
+    """What is answered: JSON, and the version that it shows with its moment, where it shows one.
+
+    `published` is in microseconds since 1970.
+    """
+
+    status: int
+    body: bytes = b""
+    version: int | None = None
+    published: int = 0
+
+
+Interaction = Callable[["Service", Asked, bool], Answer]
+"""Something that can be asked. True: TooCostly is to be raised rather than somebody kept waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """One for the application; every handler finds it under `SERVICE`."""
@@ -49,21 +96,33 @@ class Service:
     executor: Executor
     statement: bytes
     description: bytes
+    recent: Recent[tuple[Interaction, Asked], Answer]
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run blocking work in the executor."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
 
-    async def run(self, work: Callable[[bool], T], *, brief: bool) -> T:
-        """Run work that looks at the store; it is told whether it must hurry.
+    async def answer(self, interaction: Interaction, asked: Asked, *, brief: bool) -> Answer:
+        """Do an interaction.
 
         A hop to a thread and back costs more than a search: where the database lives in this process, what is
-        `brief` is tried on the loop itself, and goes to a thread only when it would keep others waiting.
+        `brief` is tried on the loop itself, and goes to a thread only when it would keep others waiting. What
+        was answered is kept, and holds until anything has been committed.
         """
-        if brief and self.store.embedded:
-            with suppress(TooCostly):
-                return work(True)
-        return await self.call(lambda: work(False))
+        if not (brief and self.store.embedded):
+            return await self._unhurried(interaction, asked)
+        name, state = (interaction, asked), self.recent.state()
+        answer = self.recent.get(name, state)
+        if answer is None:
+            try:
+                answer = interaction(self, asked, True)
+            except TooCostly:
+                answer = await self._unhurried(interaction, asked)
+            self.recent.put(name, state, answer, asked.length + len(answer.body))
+        return answer
+
+    async def _unhurried(self, interaction: Interaction, asked: Asked) -> Answer:
+        return await self.call(lambda: interaction(self, asked, False))
 
 
 SERVICE = web.AppKey("pacsbridge_fhir", Service)

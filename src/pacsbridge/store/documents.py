@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacsbridge.store.records import Document, Version
-from pacsbridge.store.sql import Ask, every, sql
+from pacsbridge.store.sql import Ask, Sql
 
 VERSION = "r.type, r.id, b.version, b.updated, b.deleted, b.body"
 """What `as_document` reads: the resource `r` and a version `b` of it."""
@@ -28,22 +28,37 @@ def _plain(body: bytes | memoryview | None) -> bytes | None:
     return data if data.startswith(b"{") else zlib.decompress(data)
 
 
+_NAMED = "r.type = ? AND r.id = ?"
+
+_KNOWN = f"SELECT version, updated, deleted FROM resource r WHERE {_NAMED}"
+
+_CURRENT = (
+    f"SELECT {VERSION} FROM resource r CROSS JOIN version b"
+    f" WHERE {_NAMED} AND b.resource = r.pk AND b.version = r.version"
+)
+
+_NUMBERED = (
+    f"SELECT {VERSION} FROM resource r CROSS JOIN version b"
+    f" WHERE {_NAMED} AND b.resource = r.pk AND b.version = ?"
+)
+
+_SHORT = f"SELECT {_SUMMARY} FROM resource r LEFT JOIN summary b ON b.resource = r.pk WHERE {_NAMED}"
+
+
 def version(ask: Ask, type_: str, id_: str) -> Version | None:
     """The current version's number and time, without its body."""
-    rows = ask(sql("SELECT version, updated, deleted FROM resource WHERE type = ? AND id = ?", type_, id_))
-    return None if not rows else Version(*rows[0])
+    rows = ask(Sql(_KNOWN, (type_, id_)))
+    return Version(*rows[0]) if rows else None
 
 
 def document(ask: Ask, type_: str, id_: str, number: int | None = None) -> Document | None:
     """The current version of a resource, or its version `number`."""
-    chosen = sql("b.version = r.version") if number is None else sql("b.version = ?", number)
-    named = sql("r.type = ? AND r.id = ? AND b.resource = r.pk", type_, id_)
-    rows = ask(sql(f"SELECT {VERSION} FROM resource r CROSS JOIN version b WHERE") + every((named, chosen)))
-    return None if not rows else as_document(rows[0])
+    current = number is None
+    rows = ask(Sql(_CURRENT, (type_, id_)) if current else Sql(_NUMBERED, (type_, id_, number)))
+    return as_document(rows[0]) if rows else None
 
 
 def summary(ask: Ask, type_: str, id_: str) -> Document | None:
     """The current version of a resource, with its summary for a body."""
-    head = sql(f"SELECT {_SUMMARY} FROM resource r LEFT JOIN summary b ON b.resource = r.pk WHERE")
-    rows = ask(head + sql("r.type = ? AND r.id = ?", type_, id_))
-    return None if not rows else as_document(rows[0])
+    rows = ask(Sql(_SHORT, (type_, id_)))
+    return as_document(rows[0]) if rows else None

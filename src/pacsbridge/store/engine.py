@@ -2,10 +2,10 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -15,6 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pacsbridge.errors import Misconfigured, NotUnderstood, PacsbridgeError, TooCostly, Unavailable
 from pacsbridge.store.readers import Readers
 from pacsbridge.store.sql import READER_SECONDS, Ask, Sql
+
+T = TypeVar("T")
 
 BUSY_MILLISECONDS = 10_000
 """How long a writer waits for another process's transaction."""
@@ -78,8 +80,16 @@ class Database:
         if not self.embedded:
             with self.asking() as ask:
                 return ask(statement)
+        return self._embedded(lambda: self._readers.one(statement))
+
+    def state(self) -> int | None:
+        """A number that differs once anything has been committed; None where only a round trip would tell."""
+        return self._embedded(self._readers.state) if self.embedded else None
+
+    def _embedded(self, work: Callable[[], T]) -> T:
+        """Work with the readers; to enter a translation costs as much, so it is entered for a fault alone."""
         try:
-            return self._readers.one(statement)
+            return work()
         except (sqlite3.Error, UnicodeEncodeError, OverflowError):
             with _translated_by_driver(self.engine):
                 raise

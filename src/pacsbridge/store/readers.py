@@ -1,6 +1,7 @@
 """Readers of an embedded database: connections that go from hand to hand, as opening one costs a search."""
 
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,18 @@ class Readers:
     def __init__(self, file: str) -> None:
         self._file = file
         self._idle: deque[sqlite3.Connection] = deque()
+        self._witness: sqlite3.Connection | None = None
+        self._witnessing = threading.Lock()
+
+    def state(self) -> int:
+        """A number that differs once anything has been committed, by whatever process.
+
+        Only one connection can tell: each counts in its own way (SQLite, PRAGMA data_version).
+        """
+        with self._witnessing:
+            if self._witness is None:
+                self._witness = self._open()
+            return int(self._witness.execute("PRAGMA data_version").fetchone()[0])
 
     def one(self, statement: Sql) -> Sequence[tuple[Any, ...]]:
         """The rows of one statement."""
@@ -59,6 +72,10 @@ class Readers:
 
     def close(self) -> None:
         """Close every connection that nobody reads with."""
+        with self._witnessing:
+            if self._witness is not None:
+                self._witness.close()
+                self._witness = None
         while self._idle:
             self._idle.pop().close()
 

@@ -15,7 +15,7 @@ from pacsbridge.kernel.query import Clause, Include, Query
 from pacsbridge.store.conditions import living, parameter_key, probe
 from pacsbridge.store.planning import Counts, Plan, Planner
 from pacsbridge.store.records import Found, Page
-from pacsbridge.store.shelf import Name, Shelf
+from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.sources import Source
 from pacsbridge.store.sql import Ask, Sql, among, either, every, joined, sql
 
@@ -31,6 +31,12 @@ _FETCH = 500
 """How many resources a statement fetches."""
 
 
+Name = tuple[int, int, bool]
+"""Row number, version, and whether it is the whole: a version never changes."""
+
+Bodies = Shelf[Name, Found]
+
+
 class _Arm(NamedTuple):
     """A source with the expressions of its order, and the clauses that are to be probed."""
 
@@ -39,7 +45,7 @@ class _Arm(NamedTuple):
     clauses: Sequence[Clause]
 
 
-def search(ask: Ask, query: Query, counts: Counts, shelf: Shelf) -> Page:
+def search(ask: Ask, query: Query, counts: Counts, shelf: Bodies) -> Page:
     """One page; its total only where the query asks for it."""
     chosen = Planner(ask, counts).plan(query)
     if query.only_counts:
@@ -229,15 +235,18 @@ def _listing(query: Query, chosen: Plan) -> Iterable[Sql]:
 
 
 def _resources(
-    ask: Ask, shelf: Shelf, versions: Sequence[tuple[int, int]], *, whole: bool = True
+    ask: Ask, shelf: Bodies, versions: Sequence[tuple[int, int]], *, whole: bool = True
 ) -> Sequence[Found]:
     """The current versions, or their summaries, of resources by their row numbers and versions, in order."""
     names = [(pk, version, whole) for pk, version in versions]
-    known: dict[Name, Found | None] = {name: shelf.get(name) for name in names}
+    kept = [shelf.get(name) for name in names]
+    if None not in kept:
+        return kept  # type: ignore[return-value] # mypy does not see it
+    known = dict(zip(names, kept, strict=True))
     lacking = [name for name, found in known.items() if found is None]
     for start in range(0, len(lacking), _FETCH):
         for name, found in _fetched(ask, lacking[start : start + _FETCH], whole=whole):
-            shelf.put(name, found)
+            shelf.put(name, found, len(found.body))
             known[name] = found
     return [one for name in names if (one := known[name]) is not None]
 
@@ -252,7 +261,7 @@ def _fetched(ask: Ask, names: Sequence[Name], *, whole: bool) -> Iterable[tuple[
         yield (pk, number, whole), Found(type_, id_, body)
 
 
-def _included(ask: Ask, query: Query, shelf: Shelf, pks: Sequence[int]) -> Sequence[Found]:
+def _included(ask: Ask, query: Query, shelf: Bodies, pks: Sequence[int]) -> Sequence[Found]:
     """What matches refer to and what refers to them, matches aside; one more than goes with a page."""
     if not pks or not (query.include or query.revinclude):
         return ()

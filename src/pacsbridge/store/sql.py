@@ -12,9 +12,9 @@ READER_SECONDS = 5
 """How long a statement that reads may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Sql:
-    """A text and the values of its marks, in order."""
+    """A text and the values of its marks, in order. Never changed, though not frozen, which costs more."""
 
     text: str
     values: tuple[Any, ...] = ()

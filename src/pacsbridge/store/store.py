@@ -54,7 +54,7 @@ class Store:
     ) -> None:
         self._database = Database(url, data_dir, password)
         self._counts = planning.Counts()
-        self._shelf = Shelf()
+        self._shelf: search.Bodies = Shelf()
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
         self._keep_first = keep_first
 
@@ -62,6 +62,14 @@ class Store:
     def embedded(self) -> bool:
         """Whether the database lives in this process, so that a point read costs no round trip."""
         return self._database.embedded
+
+    def state(self) -> int | None:
+        """A number that differs once anything has been committed, by whatever process.
+
+        What was found after a number was read holds for as long as it stays the same. None: that cannot be
+        told without a round trip.
+        """
+        return self._database.state()
 
     @property
     def label(self) -> str:
