@@ -9,8 +9,10 @@
     │   └── NotAcceptable   no representation that the caller accepts
     ├── Absent              there is nothing under that name
     │   └── Gone            there was, and it has been deleted
-    ├── Unavailable         try later: disk full, database away, shutting down
+    ├── Unavailable         try later: disk full, database or archive away, shutting down
     │   └── TooCostly       takes longer than may be spent on one answer
+    ├── BadAnswer           another server's answer cannot be used: no JSON, cut short, too long, elsewhere
+    │   └── Declined        it says that the question is bad (HTTP 400 and its like)
     └── Misconfigured       the operator must change the configuration
 
 Errors of the libraries underneath are translated into these once, at the seam. Each edge (DIMSE, FHIR,
@@ -60,11 +62,23 @@ class Gone(Absent):
 
 
 class Unavailable(PacsbridgeError):
-    """A resource that is needed is away for now: try later."""
+    """A resource that is needed is away for now: try later, after so many seconds where it says so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class TooCostly(Unavailable):
     """What is asked for takes longer than may be spent on one answer."""
+
+
+class BadAnswer(PacsbridgeError):
+    """Another server's answer cannot be used; asking the same again will hardly change that."""
+
+
+class Declined(BadAnswer):
+    """Another server refuses the question itself."""
 
 
 class Misconfigured(PacsbridgeError):

@@ -26,6 +26,8 @@ STATUS: Mapping[type[errors.PacsbridgeError], HTTPStatus] = {
     errors.Gone: HTTPStatus.GONE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TooCostly: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BadAnswer: HTTPStatus.BAD_GATEWAY,
+    errors.Declined: HTTPStatus.BAD_GATEWAY,
     errors.Misconfigured: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """PS3.18 8.5: the status of each error."""

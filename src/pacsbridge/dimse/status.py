@@ -11,6 +11,7 @@ UNRECOGNISED_OPERATION = 0x0211
 
 STATUSES: Mapping[type[errors.PacsbridgeError], int] = {
     errors.Unavailable: 0xA700,
+    errors.BadAnswer: 0xA700,
     errors.Misconfigured: 0xA700,
     errors.Mismatch: 0xA900,
     errors.NotUnderstood: 0xC000,

@@ -40,6 +40,8 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.Gone: Fault(HTTPStatus.GONE, Code.DELETED),
     errors.Unavailable: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TRANSIENT),
     errors.TooCostly: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TOO_COSTLY),
+    errors.BadAnswer: Fault(HTTPStatus.BAD_GATEWAY, Code.TRANSIENT),
+    errors.Declined: Fault(HTTPStatus.BAD_GATEWAY, Code.TRANSIENT),
     errors.Misconfigured: Fault(HTTPStatus.INTERNAL_SERVER_ERROR, Code.EXCEPTION),
 }
 """Every error of pacsbridge → its answer; a test holds the table complete."""

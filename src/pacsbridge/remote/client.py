@@ -1,0 +1,189 @@
+"""Asks one archive: with credentials, with patience, and never anybody else."""
+
+import random as randomness
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from pacsbridge.errors import BadAnswer, Misconfigured, Unavailable
+from pacsbridge.remote.auth import login
+from pacsbridge.remote.circuit import Circuit
+from pacsbridge.remote.outcomes import REDIRECTS, REFUSALS, settled, transient
+from pacsbridge.remote.outcomes import Answer as Answer
+from pacsbridge.remote.settings import ArchiveSettings
+from pacsbridge.remote.transport import Transport
+
+DICOM_JSON = "application/dicom+json"
+JSON = "application/json"
+
+_MOST_REDIRECTS = 3
+
+_LONGEST_WAIT = 30.0
+"""Seconds that a request waits between two tries; asked for more patience, it gives up."""
+
+_FIRST_WAIT = 0.5
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """RFC 6454: whom a URL speaks to. `userinfo` makes it another: we bring our own credentials."""
+
+    scheme: str
+    host: str | None
+    port: int | None
+    userinfo: bool = False
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an absolute URL. Raises ValueError for what is none."""
+    parts = urlsplit(url)
+    return Origin(parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme), "@" in parts.netloc)
+
+
+class Client:
+    """Requests to one archive; threads may share it. `circuit` tells whether the archive is asked at all."""
+
+    def __init__(
+        self,
+        settings: ArchiveSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        random: Callable[[], float] = randomness.random,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.circuit = Circuit(clock, random)
+        self._base = settings.url.rstrip("/")
+        self._origin = _checked_origin(self._base)
+        self._headers = _checked_headers(settings.headers)
+        self._sleep = sleep
+        self._random = random
+        self._wall = wall
+        self._transport = Transport(settings)
+        self._login = login(settings.auth, self._post, clock, wall)
+
+    def get(
+        self,
+        path_or_url: str,
+        params: Sequence[tuple[str, str]] = (),
+        accept: str = DICOM_JSON,
+        allowed: Collection[int] = (),
+    ) -> Answer:
+        """The answer to GET; the path, with its slash, is below the archive's URL.
+
+        Raises Unavailable, Declined and BadAnswer. Statuses that are `allowed` are answers like any other.
+        """
+        url = self._url(path_or_url, params)
+        tries = 1 if self.circuit.check() else self.settings.tries
+        try:
+            answer = settled(self._tried(url, accept, tries), allowed)
+        except BadAnswer:
+            self.circuit.succeeded()
+            raise
+        except BaseException as exc:
+            self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None)
+            raise
+        self.circuit.succeeded()
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _url(self, path_or_url: str, params: Sequence[tuple[str, str]]) -> str:
+        url = self._base + path_or_url if path_or_url.startswith("/") else self._ours(path_or_url, "leads to")
+        query = urlencode(params, quote_via=quote, safe=",")
+        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+    def _tried(self, url: str, accept: str, tries: int) -> Answer:
+        """The answer to one of so many tries. Raises what the last one came to."""
+        for attempt in range(tries):
+            outcome = self._outcome(url, accept)
+            if isinstance(outcome, Answer):
+                return outcome
+            wait = self._wait(outcome, attempt)
+            if attempt + 1 >= tries or wait > _LONGEST_WAIT:
+                raise outcome
+            self._sleep(wait)
+        raise Misconfigured("tries: at least 1")
+
+    def _outcome(self, url: str, accept: str) -> Answer | Unavailable:
+        """What one try came to: an answer, or why it is worth another try."""
+        try:
+            answer = self._authorized(url, accept)
+        except Unavailable as exc:
+            return exc
+        return transient(answer, self._wall) or answer
+
+    def _wait(self, fault: Unavailable, attempt: int) -> float:
+        """As long as the server asks for, or else up to a time that doubles."""
+        if fault.retry_after is not None:
+            return fault.retry_after
+        return self._random() * min(_FIRST_WAIT * 2.0**attempt, _LONGEST_WAIT)
+
+    def _authorized(self, url: str, accept: str) -> Answer:
+        """The answer to our credentials, and where it refuses them, to newer ones if there are any."""
+        sent = self._login.header()
+        answer = self._followed(url, accept, sent)
+        if answer.status not in REFUSALS:
+            return answer
+        fresh = self._login.renewed(sent)
+        return answer if fresh == sent else self._followed(url, accept, fresh)
+
+    def _followed(self, url: str, accept: str, authorization: str | None) -> Answer:
+        """The answer behind redirects, as long as they stay at home."""
+        headers = {**self._headers, "accept": accept}
+        if authorization is not None:
+            headers["authorization"] = authorization
+        for _ in range(_MOST_REDIRECTS + 1):
+            answer = self._transport.send("GET", url, headers)
+            target = answer.headers.get("Location")
+            if answer.status not in REDIRECTS or target is None:
+                return answer
+            url = self._ours(_joined(url, target), "redirects to")
+        raise BadAnswer(f"more than {_MOST_REDIRECTS} redirects")
+
+    def _ours(self, url: str, how: str) -> str:
+        """The URL, if it is one of the archive's own."""
+        try:
+            same = origin_of(url) == self._origin
+        except ValueError:
+            same = False
+        if not same:
+            raise BadAnswer(f"{how} another origin")
+        return url
+
+    def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        return self._transport.send("POST", url, headers, body)
+
+
+def _joined(url: str, target: str) -> str:
+    """Where a redirect leads to; nowhere when that cannot be read."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        return ""
+
+
+def _checked_origin(url: str) -> Origin:
+    """The origin of the archive. Raises Misconfigured."""
+    try:
+        origin = origin_of(url)
+    except ValueError:
+        raise Misconfigured("url: not a URL") from None
+    if origin.scheme not in _PORTS or not origin.host or origin.userinfo or urlsplit(url).query:
+        raise Misconfigured("url: must be http:// or https:// and a host, without credentials and query")
+    return origin
+
+
+def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The configured headers, their names in small letters. Raises Misconfigured."""
+    for name, value in headers.items():
+        if not (
+            name.isascii() and name.replace("-", "").isalnum() and value.isascii() and value.isprintable()
+        ):
+            raise Misconfigured(f"headers: {name!r} has characters that no header may have")
+    return {name.lower(): value.strip() for name, value in headers.items()}
