@@ -2,14 +2,19 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from urllib.parse import urlsplit
 
-from pacsbridge.config.schema import Config
+from pacsbridge.config.schema import Config, Endpoint, Source
 from pacsbridge.errors import Misconfigured
 from pacsbridge.kernel.publication import EndpointSpec, Publication
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (recognised, not listened on)
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+"""HTTP fields that let whoever reads them ask in our name."""
+
+_PORTS = {"http": 80, "https": 443}
 
 
 def faults_between(config: Config) -> Iterator[str]:
@@ -31,7 +36,16 @@ def with_derived(config: Config) -> Config:
 
 def endpoint_specs(config: Config) -> tuple[EndpointSpec, ...]:
     """The configured `[[endpoint]]` tables. Raises Misconfigured for what the kinds cannot see."""
-    return tuple(EndpointSpec(**asdict(one)) for one in config.endpoints)
+    return _specs(config.endpoints)
+
+
+def source_endpoint_specs(source: Source) -> tuple[EndpointSpec, ...]:
+    """Those of one `[[source]]`: its own tables, else the archive itself. Raises Misconfigured likewise."""
+    return _specs(source.endpoints) or (EndpointSpec(address=source.url),)
+
+
+def _specs(tables: Iterable[Endpoint]) -> tuple[EndpointSpec, ...]:
+    return tuple(EndpointSpec(**asdict(one)) for one in tables)
 
 
 def is_loopback(host: str) -> bool:
@@ -116,6 +130,113 @@ def _publication(config: Config) -> Iterator[str]:
         yield str(exc)
 
 
+def _sources_twice(config: Config) -> Iterator[str]:
+    names = Counter(source.name for source in config.sources)
+    for name, count in names.items():
+        if count > 1:
+            yield f"source {name}: the same name stands in {count} [[source]] tables"
+    first: dict[tuple[str, ...], str] = {}
+    for source in config.sources:
+        if (other := first.setdefault(_place(source.url), source.name)) != source.name:
+            yield f"source {source.name}: its url {source.url} is that of source {other}"
+
+
+def _place(url: str) -> tuple[str, ...]:
+    """What is the same for two ways of writing one URL."""
+    parts = urlsplit(url)
+    return parts.scheme, str(parts.hostname), str(parts.port or _PORTS[parts.scheme]), parts.path
+
+
+def _sources(config: Config) -> Iterator[str]:
+    for source in config.sources:
+        for check in _SOURCE_CHECKS:
+            yield from (f"source {source.name}: {fault}" for fault in check(source))
+
+
+def _authentications(source: Source) -> list[str]:
+    """The kinds of authentication that are configured, each by the key that asks for it."""
+    asked = {
+        "headers (Authorization)": any(name.lower() == "authorization" for name in source.headers),
+        "username": source.username is not None,
+        "bearer_token_file": source.bearer_token_file is not None,
+        "oauth2_token_url": source.oauth2_token_url is not None,
+    }
+    return [key for key, given in asked.items() if given]
+
+
+def _one_authentication(source: Source) -> Iterator[str]:
+    if len(given := _authentications(source)) > 1:
+        yield f"{' and '.join(given)} are kinds of authentication of which one can be used"
+
+
+def _basic(source: Source) -> Iterator[str]:
+    passwords = [source.password, source.password_file]
+    if None not in passwords:
+        yield "password and password_file are both given"
+    elif source.username is not None and passwords == [None, None]:
+        yield "username needs password or password_file"
+    elif source.username is None and passwords != [None, None]:
+        yield "password needs username" if source.password else "password_file needs username"
+
+
+def _oauth2(source: Source) -> Iterator[str]:
+    needed = {
+        "oauth2_token_url": source.oauth2_token_url,
+        "oauth2_client_id": source.oauth2_client_id,
+        "oauth2_client_secret_file": source.oauth2_client_secret_file,
+    }
+    given = {"oauth2_scope": source.oauth2_scope, **needed}
+    missing = [key for key, value in needed.items() if value is None]
+    if missing and (first := next((key for key, value in given.items() if value is not None), None)):
+        yield f"{first} needs {' and '.join(missing)}"
+
+
+def _tls(source: Source) -> Iterator[str]:
+    if source.key is not None and source.certificate is None:
+        yield "key needs certificate"
+    if source.ca is not None and not source.verify_tls:
+        yield "ca says nothing where verify_tls is false"
+
+
+def _in_the_clear(source: Source) -> Iterator[str]:
+    """Credentials go to `url`, those of OAuth 2 to the token server before."""
+    if source.allow_plain_http:
+        return
+    secret_fields = [name for name in source.headers if name.lower() in _CREDENTIALS]
+    if _is_readable(source.url) and (_authentications(source) or secret_fields):
+        yield _without_tls("url", source.url)
+    if source.oauth2_token_url is not None and _is_readable(source.oauth2_token_url):
+        yield _without_tls("oauth2_token_url", source.oauth2_token_url)
+
+
+def _is_readable(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(str(parts.hostname))
+
+
+def _without_tls(key: str, url: str) -> str:
+    return (
+        f"{key}: {url} would get credentials over http, where others may read along; "
+        "use https, or set allow_plain_http = true if the network between is trusted"
+    )
+
+
+def _source_endpoints(source: Source) -> Iterator[str]:
+    try:
+        source_endpoint_specs(source)
+    except Misconfigured as exc:
+        yield str(exc)
+
+
+_SOURCE_CHECKS: tuple[Callable[[Source], Iterator[str]], ...] = (
+    _one_authentication,
+    _basic,
+    _oauth2,
+    _tls,
+    _in_the_clear,
+    _source_endpoints,
+)
+
 _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _exposed,
     _without_name,
@@ -124,6 +245,8 @@ _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _orders,
     _unserved,
     _peers_twice,
+    _sources_twice,
+    _sources,
     _password_of_a_file,
     _publication,
 )

@@ -5,7 +5,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,14 @@ _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])
 _TERM = r"(?:ISO_IR \d{1,3}|ISO 2022 IR \d{1,3}|GB18030|GBK)"
 _CHARSET = re.compile(rf"{_TERM}?(?:\\{_TERM})*")
 _MOST = 2**63 - 1
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_USER_NAME = re.compile(r"(?=.*\S)[^:\x00-\x1f\x7f]+")
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"(?![ \t])[\t -~\x80-\xff]*(?<![ \t])")
+_URL_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
+
+MASK = "***"
+MIB = 1 << 20
 
 
 class Planned(Exception):
@@ -29,12 +37,14 @@ class Planned(Exception):
 class Kind:
     """`expects` completes "… must be"; `read` returns the value to keep, raises ValueError or Planned.
 
-    `literal`: the text of an environment variable is the value itself.
+    `literal`: the text of an environment variable is the value itself. `masked`: how a secret of this kind
+    is shown.
     """
 
     expects: str
     read: Callable[[Any], Any]
     literal: bool = False
+    masked: Callable[[Any], Any] = lambda _: MASK
 
     def from_text(self, text: str) -> Any:
         """What the text of an environment variable says, before `read`: JSON, else TOML, else itself."""
@@ -125,14 +135,21 @@ def planned(kind: Kind, later: Iterable[tuple[Callable[[Any], bool], str]]) -> K
 
 
 def _http(text: str) -> bool:
+    """Whether this is an http or https URL without credentials and fragment; a port out of range raises."""
     parts = urlsplit(text)
-    return is_uri(text) and parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
+    return (
+        is_uri(text)
+        and parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and parts.username is None
+        and not parts.fragment
+        and parts.port != 0
+    )
 
 
 def _base_url(value: Any) -> str:
     text: str = _typed(str, value).rstrip("/")
-    parts = urlsplit(text)
-    if not _http(text) or parts.username is not None or parts.fragment:
+    if not _http(text) or urlsplit(text).query:
         raise ValueError
     return text
 
@@ -179,6 +196,28 @@ def _systems(value: Any) -> dict[str, str]:
     return {str(name): str(system) for name, system in given.items()}
 
 
+def _headers(value: Any) -> dict[str, str]:
+    given: dict[str, Any] = _typed(dict, value)
+    once = len({name.lower() for name in given}) == len(given)
+    if not once or not all(
+        _FIELD_NAME.fullmatch(name) and _is_field_value(one) for name, one in given.items()
+    ):
+        raise ValueError
+    return dict(given)
+
+
+def _is_field_value(value: Any) -> bool:
+    return bool(_FIELD_VALUE.fullmatch(_typed(str, value)))
+
+
+def _masked_members(value: Mapping[str, Any]) -> dict[str, str]:
+    return dict.fromkeys(value, MASK)
+
+
+def _masked_url(value: str) -> str:
+    return _URL_PASSWORD.sub(MASK, value)
+
+
 FLAG = Kind("true or false", lambda value: _typed(bool, value))
 TEXT = Kind("a text that is not blank", _matching(str.strip), literal=True)
 PORT = whole(0, 65535)
@@ -199,11 +238,28 @@ CHARSET = Kind(
     literal=True,
 )
 BASE_URL = Kind("an http or https URL without query and credentials", _base_url, literal=True)
+URL = Kind("an http or https URL without credentials", _matching(_http), literal=True)
 URI = Kind(
     "an absolute URI such as urn:oid:1.2.3 or http://hospital.example/ids", _matching(is_uri), literal=True
 )
 SYSTEMS = Kind('a table of names and absolute URIs such as { "HOSP_A" = "urn:oid:1.2.3" }', _systems)
 PATH = Kind("a path", _path, literal=True)
 DATABASE = Kind(
-    '"sqlite" or a URL such as postgresql://user@host/database', _matching(_database), literal=True
+    '"sqlite" or a URL such as postgresql://user@host/database',
+    _matching(_database),
+    literal=True,
+    masked=_masked_url,
+)
+SOURCE_NAME = Kind(
+    "1 to 64 letters, digits, hyphens, underscores or dots", _matching(_SOURCE_NAME.fullmatch), literal=True
+)
+USER_NAME = Kind(
+    "a user name without colon and control characters (RFC 7617)",
+    _matching(_USER_NAME.fullmatch),
+    literal=True,
+)
+HEADERS = Kind(
+    'a table of HTTP fields (RFC 9110 5), each once, such as { "X-Site" = "north" }',
+    _headers,
+    masked=_masked_members,
 )

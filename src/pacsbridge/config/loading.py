@@ -5,7 +5,8 @@
     read      every value by the kind of its key
     settled   what one key says about another (`checks`)
 
-All faults of one stage are told at once.
+All faults of one stage are told at once. An array of tables is one value to the first two stages; the third
+takes each member as the file is taken: what is given in it, by path, is checked and read.
 """
 
 import difflib
@@ -20,7 +21,7 @@ from pacsbridge import __version__
 from pacsbridge.config.checks import faults_between, with_derived
 from pacsbridge.config.kinds import Kind, Planned
 from pacsbridge.config.schema import ENTRIES, PLANNED, SECTIONS, Config
-from pacsbridge.config.table import Entry, Section
+from pacsbridge.config.table import Entry, Section, entries, joined, within
 from pacsbridge.errors import Misconfigured
 
 FILE_VARIABLE = "PACSBRIDGE_CONFIG"
@@ -28,7 +29,13 @@ PREFIX = "PACSBRIDGE__"
 DEFAULT_FILE = Path("pacsbridge.toml")
 
 _KEYS: Mapping[str, Entry] = {entry.path: entry for entry in ENTRIES}
-_TABLES: Mapping[str, Section] = {one.name: one for one in SECTIONS if one.name}
+_TOP = SECTIONS[0]
+_TABLES: Mapping[str, Section] = {one.path: one for one in SECTIONS if one is not _TOP}
+_HOME: Mapping[str, str] = {
+    **{entry.path: entry.section.array for entry in ENTRIES},
+    **{one.path: one.inside for one in SECTIONS if one.repeated},
+}
+"""What may be given, keys and arrays of tables → the array whose members have it, "" for the file itself."""
 
 
 class Given(NamedTuple):
@@ -36,6 +43,22 @@ class Given(NamedTuple):
 
     value: Any
     origin: str
+
+
+class Frame(NamedTuple):
+    """The file, or one member of an array of tables: what is given in it, by path from the top of the file.
+
+    `array`: the array's path, "" for the file. `place`: the member as messages name it, from the outermost
+    array inwards and counted from 1: `source 1`, `endpoint 2`.
+    """
+
+    array: str
+    place: tuple[str, ...]
+    given: Mapping[str, Given]
+
+    def told(self, origin: str, *text: str) -> str:
+        """A message about something in it."""
+        return ": ".join((origin, *self.place, *text))
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -49,9 +72,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     given = dict(_from_file(file)) if file else {}
     _raise_all(list(_misspelt(environ)))
     given.update(_from_environment(environ))
-    _raise_all(_unknown(given))
+    whole = Frame("", (), given)
+    _raise_all(list(_unknown(whole)))
     faults: list[str] = []
-    config = Config(**dict(_read(given, faults)), file=file)
+    config = Config(**_arguments(_TOP, whole, faults), file=file)
     _raise_all(faults)
     _raise_all(list(faults_between(config)))
     return with_derived(config)
@@ -83,15 +107,21 @@ def _from_file(file: Path) -> Iterator[tuple[str, Given]]:
         raise Misconfigured(f"{file}: cannot be read ({exc.strerror})") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise Misconfigured(f"{file}: is not TOML: {exc}") from exc
-    for name, value in document.items():
-        if isinstance(value, dict) and _is_plain_table(name):
-            yield from ((f"{name}.{below}", Given(one, str(file))) for below, one in value.items())
+    yield from _flat(document, "", str(file))
+
+
+def _flat(table: Mapping[str, Any], at: str, origin: str) -> Iterator[tuple[str, Given]]:
+    """What stands in a table, by path; of the tables in it those that are no arrays are opened."""
+    for name, value in table.items():
+        path = joined(at, name)
+        if isinstance(value, dict) and _is_plain_table(path):
+            yield from _flat(value, path, origin)
         else:
-            yield name, Given(value, str(file))
+            yield path, Given(value, origin)
 
 
-def _is_plain_table(name: str) -> bool:
-    return name in _TABLES and not _TABLES[name].repeated
+def _is_plain_table(path: str) -> bool:
+    return path in _TABLES and not _TABLES[path].repeated
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
@@ -111,7 +141,7 @@ _SERVICE_LINK = re.compile(
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     """Variables that look like overrides and are none, with the name that was meant."""
-    right = {f"{PREFIX}{path.replace('.', '__')}".upper() for path in _KEYS}
+    right = {f"{PREFIX}{path.replace('.', '__')}".upper() for path, array in _HOME.items() if not array}
     for name, text in environ.items():
         own = name.startswith(PREFIX) or name == FILE_VARIABLE
         if name.startswith("PACSBRIDGE_") and not own and not _SERVICE_LINK.fullmatch(f"{name}={text}"):
@@ -122,19 +152,33 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
 _ANY = Kind("anything", lambda value: value)
 
 
-def _unknown(given: Mapping[str, Given]) -> list[str]:
-    return [fault for path, one in given.items() if (fault := _stranger(path, one)) is not None]
+def _unknown(frame: Frame) -> Iterator[str]:
+    for path, given in frame.given.items():
+        if (fault := _stranger(path, frame.array)) is not None:
+            yield frame.told(given.origin, fault)
 
 
-def _stranger(path: str, given: Given) -> str | None:
-    """What is wrong with a path, None when it is a key or an array of tables."""
-    if path in PLANNED or path.partition(".")[0] in PLANNED:
-        feature = PLANNED.get(path) or PLANNED[path.partition(".")[0]]
-        return f"{given.origin}: {path}: {_not_yet(feature)}"
+def _stranger(path: str, array: str) -> str | None:
+    """What is wrong with a path in a member of `array`; None when it may be given there."""
+    if (home := _HOME.get(path)) == array:
+        return None
+    if (feature := _feature(path)) is not None:
+        return f"{path}: {_not_yet(feature)}"
     if _is_plain_table(path):
-        return f"{given.origin}: {path} must be a table: [{path}]"
-    known = path in _TABLES or (path in _KEYS and not _KEYS[path].section.repeated)
-    return None if known else f"{given.origin}: {_unknown_key(path)}"
+        return f"{path} must be a table: [{path}]"
+    if home:
+        return f"{path} is part of an array of tables, which is given whole: [[{_outermost(home, array)}]]"
+    return _unknown_key(path)
+
+
+def _outermost(below: str, array: str) -> str:
+    """The array that stands in members of `array` themselves and is, or has in it, the one `below`."""
+    return below if _HOME[below] == array else _outermost(_HOME[below], array)
+
+
+def _feature(path: str) -> str | None:
+    """The planned feature that a path belongs to."""
+    return next((PLANNED[one] for one in PLANNED if f"{path}.".startswith(f"{one}.")), None)
 
 
 def _unknown_key(path: str) -> str:
@@ -153,39 +197,34 @@ def _not_yet(feature: str) -> str:
     return f"{feature} is not available in this version ({__version__})"
 
 
-def _read(given: Mapping[str, Given], faults: list[str]) -> Iterator[tuple[str, Any]]:
-    """Arguments of Config by name; what cannot be read goes to `faults`."""
-    for one in SECTIONS:
+def _arguments(of: Section, frame: Frame, faults: list[str]) -> dict[str, Any]:
+    """What a table's class is made with; what cannot be read goes to `faults`."""
+    values: dict[str, Any] = {
+        entry.name: value
+        for entry in entries(of)
+        if (found := frame.given.get(entry.path)) is not None
+        and (value := _value(entry, found, frame, faults)) is not _UNFIT
+    }
+    for one in within(of):
         if one.repeated:
-            yield one.attribute, tuple(_read_tables(one, given.get(one.name), faults))
-            continue
-        values = {
-            entry.name: value
-            for entry in _entries_of(one)
-            if (found := given.get(entry.path)) is not None
-            and (value := _value(entry, found, entry.path, faults)) is not _UNFIT
-        }
-        if one.name:
-            yield one.attribute, one.cls(**values)
+            values[one.attribute] = tuple(_members(one, frame, faults))
         else:
-            yield from values.items()
+            values[one.attribute] = one.cls(**_arguments(one, frame, faults))
+    return values
 
 
 _UNFIT = object()
 
 
-def _entries_of(one: Section) -> list[Entry]:
-    return [entry for entry in ENTRIES if entry.section == one]
-
-
-def _value(entry: Entry, given: Given, path: str, faults: list[str]) -> Any:
+def _value(entry: Entry, given: Given, frame: Frame, faults: list[str]) -> Any:
+    path = entry.path.removeprefix(f"{frame.array}.")
     try:
         return entry.key.kind.read(given.value)
     except Planned as exc:
-        faults.append(f"{given.origin}: {path}: {_not_yet(str(exc))}")
+        faults.append(frame.told(given.origin, path, _not_yet(str(exc))))
     except ValueError:
         was = "" if entry.key.secret else f", not {_short(given.value)}"
-        faults.append(f"{given.origin}: {path} must be {entry.key.kind.expects}{was}")
+        faults.append(frame.told(given.origin, f"{path} must be {entry.key.kind.expects}{was}"))
     return _UNFIT
 
 
@@ -194,38 +233,31 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def _read_tables(of: Section, given: Given | None, faults: list[str]) -> Iterator[Any]:
-    """The members of an array of tables, counted from 1 in messages."""
-    if given is None:
+def _members(of: Section, frame: Frame, faults: list[str]) -> Iterator[Any]:
+    """The members of an array of tables that stands in a frame."""
+    if (given := frame.given.get(of.path)) is None:
         return
     if not isinstance(given.value, list) or not all(isinstance(one, dict) for one in given.value):
-        faults.append(f"{given.origin}: {of.name} must be an array of tables: [[{of.name}]]")
+        faults.append(frame.told(given.origin, f"{of.name} must be an array of tables: [[{of.path}]]"))
         return
     for number, table in enumerate(given.value, 1):
-        values = _read_table(of, table, Given(number, given.origin), faults)
-        if values is not None:
-            yield of.cls(**values)
+        inner = dict(_flat(table, of.path, given.origin))
+        member = Frame(of.path, (*frame.place, f"{of.name} {number}"), inner)
+        yield from _member(of, member, given.origin, faults)
 
 
-def _read_table(of: Section, table: Mapping[str, Any], at: Given, faults: list[str]) -> dict[str, Any] | None:
-    """The arguments of one member; None when something is wrong with it. `at` is its number."""
-    known = {entry.name: entry for entry in _entries_of(of)}
+def _member(of: Section, frame: Frame, origin: str, faults: list[str]) -> Iterator[Any]:
+    """One of them, when nothing is wrong with it."""
     before = len(faults)
-    where = f"{of.name} {at.value}"
+    faults.extend(_unknown(frame))
     faults.extend(
-        f"{at.origin}: {where}: {_unknown_key(f'{of.name}.{name}')}" for name in table if name not in known
+        f"{frame.told(origin)} lacks {entry.name}"
+        for entry in entries(of)
+        if entry.required and entry.path not in frame.given
     )
-    faults.extend(
-        f"{at.origin}: {where} lacks {entry.name}"
-        for entry in known.values()
-        if entry.required and entry.name not in table
-    )
-    values = {
-        name: _value(known[name], Given(value, at.origin), f"{where}: {name}", faults)
-        for name, value in table.items()
-        if name in known
-    }
-    return values if len(faults) == before else None
+    values = _arguments(of, frame, faults)
+    if len(faults) == before:
+        yield of.cls(**values)
 
 
 def _raise_all(faults: list[str]) -> None:

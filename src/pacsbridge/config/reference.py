@@ -27,10 +27,10 @@ _REFERENCE_HEAD = """\
 `--config`, else by `PACSBRIDGE_CONFIG`, else it is `./pacsbridge.toml`; without a file the defaults hold.
 
 The environment overrides the file: `PACSBRIDGE__FHIR__PORT=8081` is `fhir.port`, `PACSBRIDGE__DATA_DIR` is
-`data_dir`; lists and tables are written as JSON or TOML, arrays of tables as a JSON array
-(`PACSBRIDGE__PEER='[{"ae_title": "CT1"}]'`). An empty variable counts as none. Secrets come from the
-environment or from files that a `…_file` key names; `pacsbridge check` prints the settings in force with
-passwords masked. Relative paths are taken from the working directory.
+`data_dir`; lists and tables are written as JSON or TOML. An array of tables is a JSON array in place of all
+that the file has of it (`PACSBRIDGE__PEER='[{"ae_title": "CT1"}]'`). An empty variable counts as none.
+Secrets come from the environment or from files that a `…_file` key names; `pacsbridge check` prints the
+settings in force with secrets masked. Relative paths are taken from the working directory.
 
 A key that is not known, or a value that does not fit, ends the command with exit code 2 and a line that names
 the file, the key, what is expected and the nearest known key.
@@ -62,14 +62,18 @@ def annotated() -> str:
 
 
 def _section_lines(of: Section) -> Iterator[str]:
-    hash_ = "# " if of.repeated else ""
-    if of.name:
-        yield from _comment(str(of.cls.__doc__))
-        yield f"{hash_}[[{of.name}]]" if of.repeated else f"[{of.name}]"
+    hash_ = "# " if of.array else ""
+    if of.path:
+        yield from _comment(of.meaning)
+        yield f"{hash_}{_title(of)}"
     for entry in _of(of):
         yield from _comment(_meaning(entry))
-        yield f"{hash_}{_assignment(entry)}" if of.repeated else _assignment(entry, "# ")
+        yield f"{hash_}{_assignment(entry)}" if hash_ else _assignment(entry, "# ")
     yield ""
+
+
+def _title(of: Section) -> str:
+    return f"[[{of.path}]]" if of.repeated else f"[{of.path}]"
 
 
 def _of(one: Section) -> list[Entry]:
@@ -108,8 +112,8 @@ def markdown() -> str:
 
 
 def _section_table(of: Section) -> str:
-    title = f"[[{of.name}]]" if of.repeated else f"[{of.name}]" if of.name else "At the top"
-    text = f"{of.cls.__doc__}\n" if of.name else "These stand before the first table.\n"
+    title = _title(of) if of.path else "At the top"
+    text = f"{of.meaning}\n" if of.path else "These stand before the first table.\n"
     head = ["| Key | Default | What it is |", "|---|---|---|"]
     return "\n".join([f"## {title}", "", text, *head, *(_row(entry) for entry in _of(of)), ""])
 

@@ -1,7 +1,8 @@
 """THE table of configuration keys: name, kind, default and meaning of each, read by all the rest.
 
-A key is a field of a dataclass below, its line of the table the field's metadata. The loader, the annotated
-`config/pacsbridge.toml`, the reference and `pacsbridge check` walk `ENTRIES`; none of them names a key.
+A key is a field of a dataclass below or in `sources`, its line of the table the field's metadata. The loader,
+the annotated `config/pacsbridge.toml`, the reference and `pacsbridge check` walk the table; none of them
+names a key.
 """
 
 from collections.abc import Mapping
@@ -9,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacsbridge.config import kinds
+from pacsbridge.config.kinds import MIB
+from pacsbridge.config.sources import Endpoint as Endpoint
+from pacsbridge.config.sources import Source as Source
 from pacsbridge.config.table import Entry, Section, entries, key, section, sections, tables
-from pacsbridge.kernel.publication import STATUSES
-from pacsbridge.kernel.terminology import CONNECTION_TYPES
 from pacsbridge.logs import LEVELS
 
-MIB = 1 << 20
 SERVICES = ("echo", "store")
 _LATER_SERVICES = {
     "find": "C-FIND",
@@ -154,6 +155,10 @@ class Fhir:
         "Template of ImagingStudy.reasonReference, likewise.",
         example="https://ehr.example/fhir/Condition/{accession}",
     )
+    ask_sources: bool = key(
+        kinds.FLAG, False, "A search by patient or identifier that finds nothing asks the sources at once."
+    )
+    ask_seconds: float = key(kinds.number(0.1, 60), 5.0, "How long they have.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,29 +176,6 @@ class Dicomweb:
         kinds.number(1, 3600), 60.0, "A client that takes nothing for so long is cut off."
     )
     metadata_jobs: int = key(kinds.whole(1, 64), 2, "Metadata requests that are worked on at the same time.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """A further Endpoint for pushed studies, beside our own DICOMweb service: an archive, a viewer."""
-
-    address: str = key(
-        kinds.TEXT,
-        ...,
-        "A DICOMweb base without /studies, or another URL; with {study_uid} in it each study has its own.",
-        example="https://viewer.example/?study={study_uid}",
-    )
-    connection_type: str = key(kinds.choice(*CONNECTION_TYPES), "dicom-wado-rs", "FHIR's connection type.")
-    name: str | None = key(kinds.TEXT, None, "A name for people.", example="Viewer")
-    status: str = key(kinds.choice(*STATUSES), "active", "FHIR's endpoint status.")
-    payload_type: str = key(kinds.TEXT, "DICOM", "What it gives, in words.")
-    mime_types: tuple[str, ...] = key(
-        kinds.list_of(kinds.TEXT, "MIME types"),
-        (),
-        "What it gives, as MIME types; empty: those usual for the connection type.",
-        example=["application/dicom"],
-    )
-    managing_organization: str | None = key(kinds.TEXT, None, "Who runs it.", example="City Hospital")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +321,7 @@ class Config:
     )
     dimse: Dimse = section(Dimse)
     peers: tuple[Peer, ...] = tables(Peer, "peer")
+    sources: tuple[Source, ...] = tables(Source, "source")
     fhir: Fhir = section(Fhir)
     dicomweb: Dicomweb = section(Dicomweb)
     endpoints: tuple[Endpoint, ...] = tables(Endpoint, "endpoint")
@@ -352,7 +335,6 @@ class Config:
 
 
 PLANNED: Mapping[str, str] = {
-    "source": "asking archives by QIDO-RS ([[source]])",
     "dimse.tls": "DIMSE over TLS",
     "auth": "authentication",
 }

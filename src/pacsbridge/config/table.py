@@ -11,7 +11,7 @@ from pacsbridge.config.kinds import Kind
 class Key:
     """One line of the table. `example` stands where there is no default; `derived` says what it is otherwise.
 
-    `secret`: the value may carry a password, which is masked wherever it is shown.
+    `secret`: the value carries a secret, which is masked wherever it is shown (`Kind.masked`).
     """
 
     kind: Kind
@@ -23,12 +23,27 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table of the file: its name there ("" is the top), its attribute of Config, its class."""
+    """One table of the file: its path there ("" is the top), its attribute of what holds it, its class.
 
-    name: str
+    `inside`: the innermost array of tables round it, "" where there is none.
+    """
+
+    path: str
     attribute: str
     cls: type
     repeated: bool
+    meaning: str
+    inside: str
+
+    @property
+    def name(self) -> str:
+        """As it is called in the table round it."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def array(self) -> str:
+        """The array of tables whose members have its keys, "" where the file itself has them."""
+        return self.path if self.repeated else self.inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +59,68 @@ class Entry:
     @property
     def path(self) -> str:
         """As it is written in messages: `fhir.port`."""
-        return f"{self.section.name}.{self.name}" if self.section.name else self.name
+        return joined(self.section.path, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What a field says that stands for a table. `name`: in the file, where it isn't the field's."""
+
+    cls: type
+    repeated: bool
+    name: str | None = None
+    meaning: str | None = None
+
+
+def joined(path: str, name: str) -> str:
+    """The path of something in a table."""
+    return f"{path}.{name}" if path else name
 
 
 def key(kind: Kind, default: Any, meaning: str, **more: Any) -> Any:
     """A key and its default; without one (`...`) it must be given. `more`: the rest of `Key`."""
-    metadata = {"key": Key(kind, meaning, **more)}
+    line = Key(kind, meaning, **more)
+    common: dict[str, Any] = {"metadata": {"key": line}, "repr": not line.secret}
     if default is ...:
-        return field(metadata=metadata)
+        return field(**common)
     if isinstance(default, dict):
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=dict, **common)
+    return field(default=default, **common)
 
 
 def section(cls: type) -> Any:
     """A TOML table."""
-    return field(default_factory=cls, metadata={"section": cls})
+    return field(default_factory=cls, metadata={"table": _Table(cls, repeated=False)})
 
 
-def tables(cls: type, name: str) -> Any:
-    """A TOML array of tables, under its singular name."""
-    return field(default=(), metadata={"tables": cls, "name": name})
+def tables(cls: type, name: str, meaning: str | None = None) -> Any:
+    """A TOML array of tables, under its singular name. `meaning`: where the class's docstring doesn't fit."""
+    return field(default=(), metadata={"table": _Table(cls, True, name, meaning)})
 
 
 def sections(top: type) -> Iterator[Section]:
-    """The tables of a configuration class, the top first."""
-    yield Section("", "", top, False)
-    for one in fields(top):
-        if cls := one.metadata.get("section"):
-            yield Section(one.name, one.name, cls, False)
-        elif cls := one.metadata.get("tables"):
-            yield Section(one.metadata["name"], one.name, cls, True)
+    """The tables of a configuration class at every depth, each before those in it, the top first."""
+    yield from _from(Section("", "", top, repeated=False, meaning=_text(top), inside=""))
+
+
+def _from(of: Section) -> Iterator[Section]:
+    yield of
+    for one in within(of):
+        yield from _from(one)
+
+
+def within(of: Section) -> Iterator[Section]:
+    """The tables that stand in one."""
+    for one in fields(of.cls):
+        table: _Table | None = one.metadata.get("table")
+        if table is not None:
+            path = joined(of.path, table.name or one.name)
+            meaning = table.meaning or _text(table.cls)
+            yield Section(path, one.name, table.cls, table.repeated, meaning, of.array)
+
+
+def _text(cls: type) -> str:
+    return cls.__doc__ or ""
 
 
 def entries(of: Section) -> Iterator[Entry]:
