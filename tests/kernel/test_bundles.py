@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacsbridge.kernel.bundles import Ends, PastEntry, batch_response, history, response, searchset
+from pacsbridge.kernel.bundles import CUT, Ends, PastEntry, batch_response, history, response, searchset
 from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.outcomes import Code, Severity, ignored, issue, outcome
@@ -73,7 +73,7 @@ def test_a_page_has_its_parts() -> None:
 def test_included_resources_that_were_left_out_are_told() -> None:
     """A warning stands in the bundle, beside those about parameters."""
     query = Query("Patient", ignored=("colour",))
-    bundle = searchset(query, [("Patient", "p1", PATIENT)], [], SETTINGS, ENDS, None, cut=True)
+    bundle = searchset(query, [("Patient", "p1", PATIENT)], [], SETTINGS, ENDS, None, [CUT])
     assert fhirkit.validate(json.dumps(bundle)) == []
     issues = bundle["entry"][-1]["resource"]["issue"]
     assert codes(issues) == ["not-supported", "incomplete"]

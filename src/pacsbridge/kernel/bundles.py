@@ -42,23 +42,27 @@ def searchset(
     settings: SearchSettings,
     ends: Ends,
     total: int | None,
-    *,
-    cut: bool = False,
+    notes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The answer to a search: matches, what goes with them, and what was ignored or (`cut`) left out."""
+    """The answer to a search: matches, what goes with them, and issues: what was ignored, and `notes`."""
     base = settings.base_url
     entries = [*_found(matches, "match", base), *_found(included, "include", base)]
-    issues = [*ignored(query.ignored), *([_CUT] if cut else [])]
+    issues = [*ignored(query.ignored), *notes]
     if issues:
         entries.append({"resource": outcome(*issues), "search": {"mode": "outcome"}})
     return _bundle("searchset", total, _links(query, query.type, settings, ends), entries)
 
 
-_CUT = issue(
+CUT = issue(
     Severity.WARNING,
     Code.INCOMPLETE,
     "there are more resources to include than go with one page: ask for fewer matches, or search for them",
 )
+
+
+def unasked(fault: str) -> dict[str, Any]:
+    """The issue of a search that would have asked an archive."""
+    return issue(Severity.WARNING, Code.INCOMPLETE, fault)
 
 
 def history(

@@ -148,6 +148,17 @@ ROWS: tuple[Row, ...] = (
 )
 # fmt: on
 
+
+def keywords(*levels: Level) -> tuple[str, ...]:
+    """The root elements that the facts of some levels are made of.
+
+    The character set is none of them: DICOM JSON is UTF-8 (PS3.18 F.2.1), and there are archives that fail
+    when they are asked for it.
+    """
+    found = (keyword for row in ROWS if row.level in levels for keyword in row.keywords)
+    return tuple(dict.fromkeys(found))
+
+
 RULES: Mapping[Level, Mapping[str, Merge]] = {
     level: {row.name: row.merge for row in ROWS if row.level is level} for level in Level
 }

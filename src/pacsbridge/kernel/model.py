@@ -119,7 +119,8 @@ class StudyState:
 
     `patient` holds merged patient facts; `sources` the URIs of the sources that hold the study, the last
     writer first. A study without `study["uid"]` is known from an order alone. `discontinued`: its performed
-    procedure step was (PS3.3 C.4.14). `withdrawn` is the status that a deletion upstream gives it.
+    procedure step was (PS3.3 C.4.14). `availability` is what archives say of the whole (PS3.3 C.4.23.1.1),
+    None where none has it. `withdrawn` is the status that a deletion upstream gives it, "delete" for none.
     """
 
     patient: Values
@@ -127,6 +128,7 @@ class StudyState:
     series: list[SeriesState] = field(default_factory=list)
     sources: tuple[str, ...] = ()
     discontinued: bool = False
+    availability: str | None = None
     withdrawn: str | None = None
 
 

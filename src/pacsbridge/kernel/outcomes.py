@@ -1,5 +1,6 @@
 """OperationOutcome: how the FHIR API says what went wrong (FHIR R4 OperationOutcome)."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -35,7 +36,7 @@ def issue(severity: Severity, code: Code, diagnostics: str, parameter: str | Non
     return fault | ({"expression": [f"http.{parameter}"]} if parameter else {})
 
 
-def outcome(*issues: dict[str, Any]) -> dict[str, Any]:
+def outcome(*issues: Mapping[str, Any]) -> dict[str, Any]:
     """An OperationOutcome of one issue or more."""
     return {"resourceType": "OperationOutcome", "issue": list(issues)}
 

@@ -91,8 +91,10 @@ def _status(state: StudyState, series: Iterable[SeriesState]) -> str:
     instances = [one for each in series for one in each.instances]
     if instances:
         return _status_of(instances)
-    if any(each.instances for each in state.series):
+    if any(each.instances for each in state.series) or state.availability == _UNAVAILABLE:
         return "unknown"
+    if state.availability is not None:
+        return "available"
     return "cancelled" if state.discontinued else "registered"
 
 

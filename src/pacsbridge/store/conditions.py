@@ -61,8 +61,14 @@ def _id_probe(_param: str, values: Sequence[Any], alias: str) -> Sql:
 
 def _held_probe(_param: str, values: Sequence[Any], alias: str) -> Sql:
     """A SOP Instance UID: its rows are those of the facts, not repeated for each version of a study."""
-    head = sql(f"EXISTS (SELECT 1 FROM instance i WHERE i.study = {alias}.study AND")
-    return head + held(values) + sql(")")
+    return either(
+        sql(f"EXISTS (SELECT 1 FROM {table} i WHERE i.study = {alias}.study AND") + held(values) + sql(")")
+        for table in INSTANCES
+    )
+
+
+INSTANCES = ("instance", "reported_instance")
+"""The tables that name the study of an instance: pushed ones, and those that archives say they have."""
 
 
 def held(values: Sequence[Any]) -> Sql:

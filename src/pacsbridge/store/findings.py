@@ -4,18 +4,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from pacsbridge.kernel.values import clean
 from pacsbridge.store import schema
 from pacsbridge.store.records import DeadLetter, moment
 from pacsbridge.store.texts import indexed
 
-_AT = ("at", "received", "first", "last", "changed", "due")
+_AT = ("at", "received", "first", "last", "changed", "due", "fetched")
 
 
-def bury(connection: Connection, letter: DeadLetter, now: int) -> None:
-    """Record what could not be taken; the same again counts up."""
+def bury(connection: Connection, letter: DeadLetter, now: int) -> int:
+    """Record what could not be taken; the same again counts up. Returns how often that has been."""
     letter = _bounded(letter)
     c = schema.dead_letter.c
     same = (
@@ -28,7 +41,7 @@ def bury(connection: Connection, letter: DeadLetter, now: int) -> None:
         update(schema.dead_letter).where(same).values(attempts=c.attempts + 1, last=now)
     )
     if again.rowcount:
-        return
+        return connection.execute(select(c.attempts).where(same)).scalar() or 1
     connection.execute(
         schema.dead_letter.insert(),
         {
@@ -42,6 +55,16 @@ def bury(connection: Connection, letter: DeadLetter, now: int) -> None:
             "last": now,
         },
     )
+    return letter.attempts
+
+
+def unbury(
+    connection: Connection, kind: str, keys: Sequence[str], source: str, reason: str | None = None
+) -> int:
+    """Delete the dead letters of a kind and source under keys, for one reason or any; returns how many."""
+    c = schema.dead_letter.c
+    named = delete(schema.dead_letter).where(c.kind == kind, c.source == source, c.key.in_(keys))
+    return connection.execute(named if reason is None else named.where(c.reason == reason)).rowcount
 
 
 def _bounded(letter: DeadLetter) -> DeadLetter:
@@ -82,6 +105,7 @@ def why(connection: Connection, key: str) -> Mapping[str, Any]:
         "issues": _matching(schema.issue, uids),
         "conflicts": _matching(schema.conflict, uids),
         "dead_letters": _dead(uids),
+        "reports": _reported(uids),
     }
     found = {kind: _rows(connection, query.limit(_MOST)) for kind, query in queries.items()}
     counts = {kind: _count(connection, query, len(found[kind])) for kind, query in queries.items()}
@@ -111,6 +135,7 @@ def _studies(connection: Connection, key: str) -> Sequence[int]:
         select(c.pk).where(c.uid == key),
         select(e.study).where(e.uid == key),
         select(i.study).where(i.uid == key),
+        select(schema.reported_instance.c.study).where(schema.reported_instance.c.uid == key),
         identified.where(t.param.in_(_IDENTIFIERS), t.value == key, r.study.is_not(None)),
     )
     found = {pk for query in queries for pk in connection.execute(query.limit(_MOST)).scalars()}
@@ -118,7 +143,7 @@ def _studies(connection: Connection, key: str) -> Sequence[int]:
 
 
 _FOUND = (schema.resource, schema.token)
-_IDENTIFIERS = ("ImagingStudy.identifier", "ImagingStudy.subject:identifier")
+_IDENTIFIERS = ("ImagingStudy.identifier", "ImagingStudy.subject:identifier", "ImagingStudy.series")
 _MOST = 100
 
 
@@ -131,6 +156,14 @@ def _dead(keys: Sequence[str]) -> Any:
     c = schema.dead_letter.c
     shown = (c.kind, c.key, c.reason, c.source, c.location, c.attempts, c.first, c.last)
     return select(*shown).where(c.key.in_(keys))
+
+
+def _reported(keys: Sequence[str]) -> Any:
+    """What archives say; `parked`: the archive is not asked again until its record of the study changes."""
+    c = schema.report.c
+    parked = (c.body.is_(None)).label("parked")
+    shown = (c.source, c.study_uid.label("study"), c.date, c.gone, c.fetched, parked)
+    return select(*shown).where(c.study_uid.in_(keys))
 
 
 def _rows(connection: Connection, query: Any) -> Sequence[Mapping[str, object]]:

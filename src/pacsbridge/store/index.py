@@ -84,6 +84,28 @@ class Batch:
         self._write(now)
         return changed
 
+    def report(self, told: Sequence[Arrival], now: int) -> Mapping[str, int]:
+        """Note what an archive says about studies: patients, sources, a new revision of each.
+
+        The facts of an arrival here are those of the patient alone. Returns the row of each study.
+        """
+        self._load_studies({one.facts.study["uid"] for one in told})
+        self._load_patients({_patient_key(one) for one in told})
+        for one in told:
+            self._touch(self._merge_study(one, now), now)
+            self._note(one, now)
+        self._write(now)
+        return {uid: study.pk for uid, study in self._studies.items()}
+
+    def withdraw(self, source: str, uids: Sequence[str], now: int) -> Mapping[str, int]:
+        """Note that an archive no longer has some studies. Returns the row of each that is known."""
+        self._load_studies(uids)
+        for study in self._studies.values():
+            study.sources = [uri for uri in study.sources if uri != source]
+            self._touch(study, now)
+        self._write(now)
+        return {uid: study.pk for uid, study in self._studies.items()}
+
     # loading
 
     def _load(self, arrivals: Sequence[Arrival]) -> None:

@@ -264,6 +264,30 @@ def _searched(op: Operations) -> None:
         op.execute('ALTER TABLE search_string ALTER COLUMN value TYPE text COLLATE "C"')
 
 
+def _reported(op: Operations) -> None:
+    """What archives say about studies."""
+    op.create_table(
+        "report",
+        sa.Column("source", sa.Text, primary_key=True),
+        sa.Column("study_uid", sa.Text, primary_key=True),
+        sa.Column("digest", sa.LargeBinary),
+        sa.Column("date", sa.Text),
+        sa.Column("body", sa.LargeBinary),
+        sa.Column("content", sa.LargeBinary),
+        sa.Column("fetched", sa.BigInteger, nullable=False),
+        sa.Column("gone", sa.Text),
+    )
+    op.create_index("ix_report_study_uid", "report", ["study_uid"])
+    op.create_index("ix_report_date", "report", ["source", "date"])
+    op.create_table(
+        "reported_instance",
+        sa.Column("uid", sa.Text, primary_key=True),
+        sa.Column("source", sa.Text, primary_key=True),
+        sa.Column("study", _KEY, sa.ForeignKey("study.pk"), nullable=False),
+    )
+    op.create_index("ix_reported_instance_study", "reported_instance", ["study", "source"])
+
+
 def _dates(op: Operations, table: str, columns: tuple[str, ...]) -> None:
     for name in columns:
         never = sa.Column(name, sa.BigInteger, nullable=False, server_default="-4611686018427387904")
@@ -274,5 +298,5 @@ def _partial(op: Operations, name: str, table: str, columns: list[str], where: s
     op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
-MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first, _searched)
+MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first, _searched, _reported)
 """Migration n+1 at index n."""

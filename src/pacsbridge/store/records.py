@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.model import Facts
+from pacsbridge.kernel.reports import Report
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +38,27 @@ class Arrival:
     location: str
     size: int
     sha256: bytes
+
+
+class Reported(NamedTuple):
+    """What an archive says about one study; `digest` is that of its record, None for it to be asked again.
+
+    `date` is the Study Date as YYYYMMDD, by which the archive is asked.
+    """
+
+    uid: str
+    digest: bytes | None
+    date: str | None
+    report: Report
+
+
+class KnownReport(NamedTuple):
+    """What is kept of an archive's word on a study: `usable` unless its facts could not be had."""
+
+    digest: bytes | None
+    fetched: int
+    gone: str | None
+    usable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 2
+VERSION = 3
 """The schema version that this code reads and writes: the number of the last migration."""
 
 metadata = MetaData()
@@ -98,6 +98,32 @@ instance = Table(
     Column("source", Text, nullable=False),
     Column("received", BigInteger, nullable=False),
     Index("ix_instance_study_series", "study", "series"),
+)
+
+report = Table(
+    "report",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("study_uid", Text, primary_key=True),
+    Column("digest", LargeBinary),
+    Column("date", Text),
+    Column("body", LargeBinary),
+    Column("content", LargeBinary),
+    Column("fetched", BigInteger, nullable=False),
+    Column("gone", Text),
+    Index("ix_report_study_uid", "study_uid"),
+    Index("ix_report_date", "source", "date"),
+)
+"""What each archive says about a study: `digest` is that of its record, None for it to be asked for again;
+`content` that of the facts in `body`, which lack where they could not be had. UIDs outlive row numbers."""
+
+reported_instance = Table(
+    "reported_instance",
+    metadata,
+    Column("uid", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("study", Key, ForeignKey("study.pk"), nullable=False),
+    Index("ix_reported_instance_study", "study", "source"),
 )
 
 rejection = Table(

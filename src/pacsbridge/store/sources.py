@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pacsbridge.kernel.query import Clause, Kind
-from pacsbridge.store.conditions import held, living, parameter_key, probe, reference, string, token
+from pacsbridge.store.conditions import (
+    INSTANCES,
+    held,
+    living,
+    parameter_key,
+    probe,
+    reference,
+    string,
+    token,
+)
 from pacsbridge.store.dates import between_updates, date_arms
 from pacsbridge.store.sql import Sql, among, every, joined, sql
 
@@ -105,8 +114,8 @@ def _id_rows(type_: str, _param: str, values: Sequence[Any]) -> Sql:
 
 
 def _held_rows(_type: str, _param: str, values: Sequence[Any]) -> Sql:
-    head = "SELECT r.pk AS resource FROM instance i CROSS JOIN resource r WHERE r.study = i.study AND"
-    return sql(head) + held(values)
+    head = "SELECT r.pk AS resource FROM {} i CROSS JOIN resource r WHERE r.study = i.study AND"
+    return _union(sql(head.format(table)) + held(values) for table in INSTANCES)
 
 
 def _date_rows(type_: str, _param: str, values: Sequence[Any]) -> Sql:

@@ -1,24 +1,31 @@
 """Studies as the builder of resources needs them, and studies that wait to be published."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, null, select, update
 
 from pacsbridge.kernel.model import InstanceState, SeriesState, StudyState
+from pacsbridge.kernel.reports import combined
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
-from pacsbridge.store import schema
+from pacsbridge.store import reports, schema
 from pacsbridge.store.records import Due, Held
 
 
-def due(connection: Connection, now: int, limit: int) -> Sequence[Due]:
-    """Studies whose new revision is to be published at `now`, the longest due first."""
-    c, i = schema.study.c, schema.instance.c
+def due(connection: Connection, now: int, limit: int, uids: Sequence[str] | None = None) -> Sequence[Due]:
+    """Studies whose new revision is to be published at `now`, the longest due first; of some, or of all."""
+    c = schema.study.c
     query = select(c.pk, c.uid, c.revision).where(c.due <= now).order_by(c.due).limit(limit)
+    if uids is not None:
+        query = query.where(c.uid.in_(uids))
     rows = connection.execute(query).all()
-    counted = select(i.study, func.count()).where(i.study.in_([row.pk for row in rows])).group_by(i.study)
-    counts = {study: count for study, count in connection.execute(counted)}  # noqa: C416 (rows are no pairs)
-    return [Due(row.pk, row.uid, row.revision, counts.get(row.pk, 0)) for row in rows]
+    counts: Counter[int] = Counter()
+    for table in (schema.instance, schema.reported_instance):
+        column = table.c.study
+        counted = select(column, func.count()).where(column.in_([row.pk for row in rows])).group_by(column)
+        counts.update({study: count for study, count in connection.execute(counted)})  # noqa: C416
+    return [Due(row.pk, row.uid, row.revision, counts[row.pk]) for row in rows]
 
 
 def next_due(connection: Connection) -> int | None:
@@ -58,10 +65,11 @@ def postpone(connection: Connection, study: Due, until: int) -> None:
     connection.execute(update(schema.study).where(same).values(due=until))
 
 
-def hasten(connection: Connection, now: int) -> None:
-    """Whatever waits for quiet is due now."""
+def hasten(connection: Connection, now: int, uids: Sequence[str] | None = None) -> None:
+    """What waits for quiet is due now: some studies, or all."""
     c = schema.study.c
-    connection.execute(update(schema.study).where(c.due > now).values(due=now))
+    waiting = update(schema.study).where(c.due > now)
+    connection.execute((waiting if uids is None else waiting.where(c.uid.in_(uids))).values(due=now))
 
 
 def all_due(connection: Connection, now: int) -> int:
@@ -92,7 +100,8 @@ def study_states(connection: Connection, pks: Sequence[int]) -> dict[int, StudyS
     for study, series in _series(connection, pks):
         if series.instances:
             states[study].series.append(series)
-    return states
+    told = reports.sourced(connection, list(states))
+    return {pk: combined(state, told.get(pk, ())) for pk, state in states.items()}
 
 
 def _series(connection: Connection, studies: Sequence[int]) -> Iterable[tuple[int, SeriesState]]:

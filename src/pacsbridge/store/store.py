@@ -17,13 +17,26 @@ from pacsbridge.store import (
     migrations,
     planning,
     publishing,
+    reports,
     schema,
     search,
     states,
 )
 from pacsbridge.store.engine import Database
 from pacsbridge.store.index import Batch, Timing
-from pacsbridge.store.records import Arrival, DeadLetter, Document, Draft, Due, Held, Page, Version, Versions
+from pacsbridge.store.records import (
+    Arrival,
+    DeadLetter,
+    Document,
+    Draft,
+    Due,
+    Held,
+    KnownReport,
+    Page,
+    Reported,
+    Version,
+    Versions,
+)
 from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.sql import READER_SECONDS, sql
 from pacsbridge.store.upsert import upsert
@@ -34,6 +47,9 @@ _REFRESH = 500
 """Resources that are indexed again in one transaction."""
 
 _ALL = "all"
+
+ARCHIVE = "archive"
+"""The kind of dead letters about studies that an archive could not give."""
 
 
 class Store:
@@ -136,9 +152,15 @@ class Store:
     def forget_facts(self) -> None:
         """Empty the index of facts, for it to be rebuilt from the packs; documents keep their versions."""
         tables = (schema.issue, schema.conflict, schema.rejection, schema.instance, schema.series)
+        facts = (schema.reported_instance, schema.study, schema.patient, schema.checkpoint)
         with self._database.write() as connection:
-            for table in (*tables, schema.study, schema.patient, schema.checkpoint):
+            for table in (*tables, *facts):
                 connection.execute(delete(table))
+
+    def restore_reports(self, now: int) -> None:
+        """Put what archives say back into an index that is being rebuilt."""
+        with self._database.write(patient=True) as connection:
+            reports.restore(connection, self._timing, now)
 
     def held(
         self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
@@ -147,12 +169,64 @@ class Store:
         with self._database.read() as connection:
             return states.held(connection, study_uid, series_uid, sop_uid)
 
+    # what archives say
+
+    def known_reports(self, source: str, uids: Sequence[str]) -> Mapping[str, KnownReport]:
+        """What is kept of an archive's word on these studies, by study UID."""
+        with self._database.read() as connection:
+            return reports.known(connection, source, uids)
+
+    def dated_reports(self, source: str, first: str, last: str) -> Sequence[str]:
+        """The studies that an archive is known to have between two dates, YYYYMMDD, both included."""
+        with self._database.read() as connection:
+            return reports.dated(connection, source, first, last)
+
+    def count_reports(self, source: str) -> int:
+        """How many studies an archive is known to have."""
+        with self._database.read() as connection:
+            return reports.count(connection, source)
+
+    def put_reports(self, source: str, told: Sequence[Reported], now: int) -> int:
+        """Keep what an archive says about studies; returns of how many it says something new.
+
+        A study that had been parked is so no longer: its dead letters are gone.
+        """
+        with self._database.write(durable=False) as connection:
+            changed = reports.put(connection, self._timing, source, told, now)
+            findings.unbury(connection, ARCHIVE, [one.uid for one in told], source)
+        return changed
+
+    def park_report(self, source: str, uid: str, digest: bytes, date: str | None, now: int) -> None:
+        """Do not ask an archive again for a study until its record changes."""
+        with self._database.write() as connection:
+            reports.park(connection, source, uid, digest, date, now)
+
+    def forget_report(self, uid: str) -> int:
+        """Have every archive that has a study asked for it again; returns how many those are."""
+        with self._database.write() as connection:
+            return reports.forget(connection, uid)
+
+    def withdraw_reports(self, source: str, uids: Sequence[str], status: str, now: int) -> int:
+        """An archive no longer has some studies; `status` is what becomes of those that nobody else has."""
+        with self._database.write() as connection:
+            return reports.withdraw(connection, self._timing, source, uids, status, now)
+
+    def recall(self, name: str) -> str | None:
+        """What is kept under a name."""
+        with self._database.read() as connection:
+            return _recall(connection, name)
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a text under a name."""
+        with self._database.write(durable=False) as connection:
+            _remember(connection, name, value)
+
     # publishing
 
-    def due(self, now: int, limit: int = 100) -> Sequence[Due]:
-        """Studies to be published at `now` (microseconds since 1970)."""
+    def due(self, now: int, limit: int = 100, uids: Sequence[str] | None = None) -> Sequence[Due]:
+        """Studies to be published at `now` (microseconds since 1970), of those named or of all."""
         with self._database.read() as connection:
-            return states.due(connection, now, limit)
+            return states.due(connection, now, limit, uids)
 
     def next_due(self) -> int | None:
         """When the next study is to be published; None when none waits."""
@@ -183,10 +257,10 @@ class Store:
         with self._database.write() as connection:
             states.postpone(connection, study, until)
 
-    def hasten(self, now: int) -> None:
-        """Studies that wait for quiet are due now."""
+    def hasten(self, now: int, uids: Sequence[str] | None = None) -> None:
+        """Studies that wait for quiet are due now, those named or all."""
         with self._database.write() as connection:
-            states.hasten(connection, now)
+            states.hasten(connection, now, uids)
 
     def published_under(self, settings: str, now: int) -> int:
         """Every study is due now unless it is published under these settings already; returns how many."""
@@ -228,15 +302,23 @@ class Store:
 
     # what went wrong
 
-    def bury(self, letter: DeadLetter, now: int) -> None:
-        """Record what could not be taken; the same again counts up."""
+    def bury(self, letter: DeadLetter, now: int) -> int:
+        """Record what could not be taken; the same again counts up. Returns how often that has been."""
         with self._database.write() as connection:
-            findings.bury(connection, letter, now)
+            return findings.bury(connection, letter, now)
 
     def dead_letters(self, key: str | None = None, limit: int = 1000) -> Sequence[DeadLetter]:
         """What could not be taken or sent on, the latest first; under one key, or all."""
         with self._database.read() as connection:
             return findings.dead_letters(connection, key, limit)
+
+    def discard_letters(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete dead letters; returns how many those were."""
+        with self._database.write() as connection:
+            return sum(
+                findings.unbury(connection, letter.kind, [letter.key], letter.source, letter.reason)
+                for letter in letters
+            )
 
     def why(self, key: str) -> Mapping[str, Any]:
         """What is on record about a UID, by kind, at most 100 each, and the `counts` of all."""

@@ -1,0 +1,176 @@
+"""What archives say about studies: kept whole, a row for each archive and study, beside the pushed facts.
+
+A study's rows of pushed instances can be rebuilt from the packs; these cannot, so that they name the study by
+its UID and outlive a rebuilt index.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, func, select, update
+
+from pacsbridge.kernel.model import Facts
+from pacsbridge.kernel.reports import Report, Sourced
+from pacsbridge.store import schema
+from pacsbridge.store.index import Batch, Timing
+from pacsbridge.store.records import Arrival, KnownReport, Reported
+from pacsbridge.store.upsert import upsert
+
+_LEVEL = 1
+"""Of compression: a report is written as often as it is read."""
+
+_MANY = 500
+"""Reports that are read in one go while they are restored."""
+
+
+def known(connection: Connection, source: str, uids: Sequence[str]) -> Mapping[str, KnownReport]:
+    """What is kept of an archive's word on these studies."""
+    c = schema.report.c
+    query = select(c.study_uid, c.digest, c.fetched, c.gone, c.body.is_not(None)).where(
+        c.source == source, c.study_uid.in_(uids)
+    )
+    return {
+        uid: KnownReport(None if digest is None else bytes(digest), fetched, gone, bool(usable))
+        for uid, digest, fetched, gone, usable in connection.execute(query)
+    }
+
+
+def dated(connection: Connection, source: str, first: str, last: str) -> Sequence[str]:
+    """The studies that an archive has between two dates, YYYYMMDD, both included, as far as is known."""
+    c = schema.report.c
+    query = select(c.study_uid).where(c.source == source, c.date.between(first, last), c.gone.is_(None))
+    return list(connection.execute(query).scalars())
+
+
+def count(connection: Connection, source: str) -> int:
+    """How many studies an archive has, as far as is known."""
+    c = schema.report.c
+    query = select(func.count()).where(c.source == source, c.gone.is_(None), c.body.is_not(None))
+    return connection.execute(query).scalar() or 0
+
+
+def put(connection: Connection, timing: Timing, source: str, told: Iterable[Reported], now: int) -> int:
+    """Keep reports of an archive; those of which it says something new are due: returns how many."""
+    latest = {one.uid: (one, _packed(one.report)) for one in told}
+    before = _contents(connection, source, list(latest))
+    news = {uid: entry for uid, entry in latest.items() if before.get(uid) != sha256(entry[1]).digest()}
+    if news:
+        arrivals = [_arrival(source, one, now) for one, _body in news.values()]
+        pks = Batch(connection, timing, keep_first=False).report(arrivals, now)
+        _list(connection, source, [(pks[uid], one.report) for uid, (one, _body) in news.items()])
+    upsert(
+        connection,
+        schema.report,
+        [_row(source, one, body, now) for one, body in latest.values()],
+        key=("source", "study_uid"),
+    )
+    return len(news)
+
+
+def park(connection: Connection, source: str, uid: str, digest: bytes, date: str | None, now: int) -> None:
+    """An archive's record of a study cannot be used: it is not asked for again until the record changes."""
+    row = {"source": source, "study_uid": uid, "digest": digest, "date": date, "fetched": now}
+    upsert(connection, schema.report, [row], key=("source", "study_uid"))
+
+
+def forget(connection: Connection, uid: str) -> int:
+    """Ask every archive again that has a study; returns how many those are."""
+    c = schema.report.c
+    return connection.execute(update(schema.report).where(c.study_uid == uid).values(digest=None)).rowcount
+
+
+def withdraw(
+    connection: Connection, timing: Timing, source: str, uids: Sequence[str], status: str, now: int
+) -> int:
+    """An archive no longer has some studies; returns how many it had."""
+    c = schema.report.c
+    there = select(c.study_uid).where(c.source == source, c.study_uid.in_(uids), c.gone.is_(None))
+    named = list(connection.execute(there).scalars())
+    pks = Batch(connection, timing, keep_first=False).withdraw(source, named, now)
+    _unlist(connection, source, list(pks.values()))
+    gone = update(schema.report).where(c.source == source, c.study_uid.in_(named))
+    connection.execute(gone.values(gone=status, digest=None, fetched=now))
+    return len(named)
+
+
+def restore(connection: Connection, timing: Timing, now: int) -> None:
+    """Note again what archives say, after the facts have been forgotten."""
+    c = schema.report.c
+    query = select(c.source, c.study_uid, c.digest, c.date, c.body, c.gone).where(c.body.is_not(None))
+    rows = connection.execute(query.order_by(c.fetched), execution_options={"yield_per": _MANY})
+    for row in rows:
+        one = Reported(row.study_uid, row.digest, row.date, _unpacked(row.body))
+        pks = Batch(connection, timing, keep_first=False).report([_arrival(row.source, one, now)], now)
+        if row.gone is None:
+            _list(connection, row.source, [(pks[one.uid], one.report)])
+        else:
+            Batch(connection, timing, keep_first=False).withdraw(row.source, [one.uid], now)
+
+
+def sourced(connection: Connection, pks: Sequence[int]) -> Mapping[int, Sequence[Sourced]]:
+    """What archives say about studies by their row numbers, the latest last."""
+    c, s = schema.report.c, schema.study.c
+    query = (
+        select(s.pk, c.source, c.body, c.gone)
+        .join_from(schema.report, schema.study, c.study_uid == s.uid)
+        .where(s.pk.in_(pks), c.body.is_not(None))
+        .order_by(c.fetched, c.source)
+    )
+    found: dict[int, list[Sourced]] = {}
+    for pk, source, body, gone in connection.execute(query):
+        found.setdefault(pk, []).append(Sourced(source, _unpacked(body), gone))
+    return found
+
+
+def _contents(connection: Connection, source: str, uids: Sequence[str]) -> Mapping[str, bytes]:
+    """What tells the facts of reports from others, of those that are not gone."""
+    c = schema.report.c
+    query = select(c.study_uid, c.content).where(
+        c.source == source, c.study_uid.in_(uids), c.gone.is_(None), c.content.is_not(None)
+    )
+    return {uid: bytes(content) for uid, content in connection.execute(query)}
+
+
+def _arrival(source: str, one: Reported, now: int) -> Arrival:
+    """A report as the index of facts takes it: with the patient alone."""
+    issues = tuple(issue for _uid, issue in one.report.issues)
+    facts = Facts(one.report.patient, {"uid": one.uid}, {}, {"uid": one.uid}, issues=issues)
+    return Arrival(facts, source, now, "", "", 0, b"")
+
+
+def _row(source: str, one: Reported, body: bytes, now: int) -> dict[str, Any]:
+    return {
+        "source": source,
+        "study_uid": one.uid,
+        "digest": one.digest,
+        "date": one.date,
+        "body": zlib.compress(body, _LEVEL),
+        "content": sha256(body).digest(),
+        "fetched": now,
+        "gone": None,
+    }
+
+
+def _packed(report: Report) -> bytes:
+    return orjson.dumps(report.plain())
+
+
+def _unpacked(body: bytes | memoryview) -> Report:
+    return Report.of_plain(orjson.loads(zlib.decompress(bytes(body))))
+
+
+def _list(connection: Connection, source: str, told: Sequence[tuple[int, Report]]) -> None:
+    """Which study each instance belongs to, for searches by it."""
+    _unlist(connection, source, [pk for pk, _report in told])
+    rows = [
+        {"uid": uid, "source": source, "study": pk} for pk, report in told for uid in report.instance_uids
+    ]
+    upsert(connection, schema.reported_instance, rows, key=("uid", "source"))
+
+
+def _unlist(connection: Connection, source: str, pks: Sequence[int]) -> None:
+    c = schema.reported_instance.c
+    connection.execute(delete(schema.reported_instance).where(c.study.in_(pks), c.source == source))
