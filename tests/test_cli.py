@@ -398,9 +398,17 @@ def test_dead_letters(run: Callable[..., Result], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("sync",), ("sync", "main-pacs", "--full")])
-def test_what_does_not_exist_yet(run: Callable[..., Result], arguments: tuple[str, ...]) -> None:
-    """Says so, clearly."""
-    assert "not available" in one_line(run(*arguments), 2)
+def test_sync_without_an_archive(run: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+    """Says that none is configured, which is the configuration's fault."""
+    assert one_line(run(*arguments), 2).startswith("pacsbridge: source: ")
+
+
+@pytest.mark.parametrize("command", ["retry", "discard"])
+@pytest.mark.parametrize("key", ["2.999.404", "all"])
+def test_dead_letters_that_are_not_there(run: Callable[..., Result], command: str, key: str) -> None:
+    """Nothing under that key, or nothing at all: said in one line."""
+    run("migrate")
+    assert "no dead letter" in one_line(run("dead-letters", command, key), 1)
 
 
 class Served:

@@ -6,7 +6,8 @@ from prometheus_client import generate_latest
 
 from pacsbridge import metrics
 
-LABELS = {"reason", "status", "route", "method"}
+LABELS = {"reason", "status", "route", "method", "source", "outcome"}
+"""A source is one of the configuration: no peer names it."""
 
 
 def test_names_carry_their_unit() -> None:

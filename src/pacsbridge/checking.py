@@ -4,10 +4,13 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from pacsbridge import datadir, runtime
+from pacsbridge import archives, datadir, runtime
+from pacsbridge.bridge.archive_state import read_state
 from pacsbridge.config import Config
+from pacsbridge.config.sources import Source
 from pacsbridge.dimse.echo import echo
 from pacsbridge.errors import PacsbridgeError, Unavailable
 from pacsbridge.store.engine import embedded_file
@@ -46,6 +49,8 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
                     settings.dimse.ae_title, peer.ae_title, host, peer.port
                 ),
             )
+    for source in settings.sources:
+        yield f"source {source.name}", partial(_source, settings, source)
 
 
 def _tried(name: str, check: Callable[[], str]) -> Finding:
@@ -74,6 +79,27 @@ def _port(settings: Config, key: str, host: str, port: int) -> str:
             return f"{host}:{port} is in use, and so is data_dir: pacsbridge runs"
         raise Unavailable(f"{key}: cannot listen on {host}:{port} ({exc.strerror})") from exc
     return f"{host}:{port} is free"
+
+
+def _source(settings: Config, source: Source) -> str:
+    """What an archive answers, and how far its first load is."""
+    return f"{archives.try_out(settings, source)}; {_loaded(settings, source)}"
+
+
+def _loaded(settings: Config, source: Source) -> str:
+    path = embedded_file(settings.store.url, settings.data_dir)
+    if path is not None and not path.exists():
+        return "nothing loaded yet"
+    store = runtime.open_store(settings, migrate=False)
+    try:
+        state = read_state(store, source.url)
+        studies = f"{store.count_reports(source.url)} studies known"
+    except PacsbridgeError:
+        return "how much is loaded cannot be told before the migrations"
+    finally:
+        store.close()
+    reached = f"all since {state.frontier}" if state.frontier else "nothing loaded yet"
+    return f"{studies}, {'all loaded' if state.loaded else reached}"
 
 
 def _store(settings: Config) -> str:

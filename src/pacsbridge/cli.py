@@ -13,9 +13,9 @@ COMMANDS: Mapping[str, str] = {
     "check": "asking.check",
     "translate": "translating.translate",
     "import": "storing.import_",
-    "sync": "asking.sync",
+    "sync": "archiving.sync",
     "why": "asking.why",
-    "dead-letters": "asking.dead_letters",
+    "dead-letters": "letters.dead_letters",
     "migrate": "storing.migrate",
     "reindex": "storing.reindex",
 }

@@ -1,7 +1,7 @@
 """What is counted and timed: every metric stands here, once, and is served under `/metrics`.
 
 Labels are few and closed (a status, a route's pattern, a reason from a table): never a UID, an AE title or
-anything else that a peer chooses.
+anything else that a peer chooses; a source is named by the configuration.
 """
 
 from prometheus_client import (
@@ -66,5 +66,29 @@ HTTP_SECONDS = Histogram(
     "Time to the answer's end, by route pattern.",
     ["route"],
     buckets=_QUICK,
+    registry=REGISTRY,
+)
+ARCHIVE_STUDIES = Counter(
+    "pacsbridge_archive_studies",
+    "Studies that archives were asked for, by configured source and outcome: taken, failed, gone.",
+    ["source", "outcome"],
+    registry=REGISTRY,
+)
+ARCHIVE_UP = Gauge(
+    "pacsbridge_archive_up",
+    "Whether the last round with an archive came to its end.",
+    ["source"],
+    registry=REGISTRY,
+)
+ARCHIVE_LOADED = Gauge(
+    "pacsbridge_archive_loaded",
+    "Whether the first load of an archive is complete.",
+    ["source"],
+    registry=REGISTRY,
+)
+ARCHIVE_FRONTIER = Gauge(
+    "pacsbridge_archive_frontier_seconds",
+    "The day from which on the first load has everything, in seconds since 1970.",
+    ["source"],
     registry=REGISTRY,
 )

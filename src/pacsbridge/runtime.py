@@ -14,7 +14,8 @@ from hashlib import sha256
 
 import structlog
 
-from pacsbridge import __version__, config, datadir, wiring
+from pacsbridge import __version__, archives, config, datadir, wiring
+from pacsbridge.bridge.archive_asking import Asking
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.config import Config
@@ -119,6 +120,7 @@ def reindex(settings: Config) -> tuple[int, int]:
     with offline(settings, alone=True) as (store, intake, publisher):
         intake.indexer.drain()
         store.forget_facts()
+        store.restore_reports(now())
         intake.damaged = 0
         count = intake.recover({})
         if not intake.indexer.drain(3600):
@@ -181,6 +183,7 @@ class Runtime:
         parts.callback(self.publisher.stop)
         parts.callback(self.intake.stop)
         self.intake.start(look=True)
+        self._poll(parts)
         self.http = self._http(parts)
         self.http.start()
         parts.callback(self.http.stop)
@@ -197,6 +200,20 @@ class Runtime:
                 f"dimse.port: cannot listen on {dimse.host}:{dimse.port} ({exc.strerror})"
             ) from exc
         self._listening = True
+
+    def _poll(self, parts: ExitStack) -> None:
+        """Keep up with the archives; the threads end together, as each may be waiting for an answer."""
+        self.archives = [archives.connect(self.settings, one) for one in self.settings.sources]
+        pollers = [
+            archives.poller(connection, self.store, now)
+            for connection in self.archives
+            if connection.source.poll_seconds
+        ]
+        for each in pollers:
+            parts.callback(each.stop)
+            each.start()
+        for connection in self.archives:
+            parts.callback(connection.close)
 
     def _http(self, parts: ExitStack) -> HttpServer:
         settings = self.settings
@@ -216,7 +233,7 @@ class Runtime:
             settings.dicomweb.base_url, settings.dicomweb.stall_seconds, settings.dicomweb.metadata_jobs
         )
         applications = {
-            "/fhir": fhir_app(self.store, fhir, executor),
+            "/fhir": fhir_app(self.store, fhir, executor, self._asking(parts)),
             "/dicomweb": dicomweb_app(self.store, self.intake.packs, dicomweb, executor),
         }
         checks = {
@@ -226,6 +243,15 @@ class Runtime:
             "index": self.intake.indexer.fault,
         }
         return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks)
+
+    def _asking(self, parts: ExitStack) -> Asking | None:
+        """What asks the archives when a search finds nothing, where that is wanted."""
+        if not (self.settings.fhir.ask_sources and self.archives):
+            return None
+        askable = [archives.askable(one, self.store, now) for one in self.archives]
+        asking = Asking(self.store, self.publisher, askable, self.settings.fhir.ask_seconds)
+        parts.callback(asking.close)
+        return asking
 
     def _store_fault(self) -> str | None:
         try:

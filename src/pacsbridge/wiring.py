@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 from pacsbridge import config, datadir
 from pacsbridge.bridge.sources import Source, Sources
 from pacsbridge.config import Config
-from pacsbridge.config.checks import endpoint_specs
+from pacsbridge.config.checks import endpoint_specs, source_endpoint_specs
 from pacsbridge.config.schema import Peer
+from pacsbridge.config.sources import Source as Archive
 from pacsbridge.dicom.limits import Limits
 from pacsbridge.kernel.identity import Context, source_uri
 from pacsbridge.kernel.publication import EndpointSpec, Publication
@@ -26,15 +27,21 @@ def header_limits(settings: Config) -> Limits:
 
 def sources(settings: Config) -> Sources:
     """The configured peers as sources; whoever is not listed has the defaults."""
-    known = (
-        Source(source_uri(peer.ae_title), peer.ae_title, peer.charset or settings.mapping.charset, context)
+    charset = settings.mapping.charset
+    peers = (
+        Source(source_uri(peer.ae_title), peer.ae_title, peer.charset or charset, _context(settings, peer))
         for peer in settings.peers
-        for context in (_context(settings, peer),)
     )
-    return Sources(Source("", "", settings.mapping.charset, _context(settings, None)), known)
+    archives = (archive_source(settings, one) for one in settings.sources)
+    return Sources(Source("", "", charset, _context(settings, None)), (*peers, *archives))
 
 
-def _context(settings: Config, peer: Peer | None) -> Context:
+def archive_source(settings: Config, one: Archive) -> Source:
+    """An archive as a source of studies: its URL names it."""
+    return Source(one.url, one.name, one.charset or settings.mapping.charset, _context(settings, one))
+
+
+def _context(settings: Config, peer: Peer | Archive | None) -> Context:
     systems, choices = settings.systems, settings.mapping
     zone = (peer.timezone if peer else None) or choices.timezone
     return Context(
@@ -60,6 +67,7 @@ def publication(settings: Config, id_key: bytes) -> Publication:
         base_url=settings.fhir.base_url,
         id_key=id_key,
         id_form="hash" if settings.fhir.id_form == "hash" else "uid",
+        endpoints={one.url: source_endpoint_specs(one) for one in settings.sources},
         default_endpoints=(own, *endpoint_specs(settings)),
         patient_authority=settings.fhir.patient_authority,
         patient_system=settings.systems.patient_default,

@@ -8,7 +8,7 @@ reads again what lies behind the indexed positions. A re-sent instance is recogn
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import structlog
 
 from pacsbridge import metrics
+from pacsbridge.blobs.location import position
 from pacsbridge.blobs.packs import Committed, Packs
 from pacsbridge.blobs.replay import Entry
 from pacsbridge.blobs.spool import Spool
@@ -205,14 +206,24 @@ class Intake:
     def _committed(self, group: Sequence[Committed]) -> None:
         self.indexer.add([one.token.pending(one) for one in group])
 
-    def recover(self, done: Mapping[str, int] | None = None) -> int:
+    def recover(self, done: Mapping[str, int] | None = None, *, live: bool = False) -> int:
         """Queue what lies in the packs behind the indexed positions; returns how many instances that is.
 
-        What a living process writes is left to it. Damaged records are put on record, and counted in
-        `damaged`.
+        What a living process writes is left to it, unless `live`. Damaged records are put on record, and
+        counted in `damaged`.
         """
-        entries = self.packs.replay(self._store.checkpoints() if done is None else done)
+        entries = self.packs.replay(self._store.checkpoints() if done is None else done, live)
         return sum(self._again(entry) for entry in entries)
+
+    def read_again(self, locations: Iterable[str]) -> None:
+        """Index stored instances again, with what stands behind them in their packs: that changes nothing.
+
+        Raises Absent where one is no location, Unavailable.
+        """
+        done = dict(self._store.checkpoints())
+        for place in map(position, locations):
+            done[place.pack] = min(done.get(place.pack, place.start), place.start)
+        self.recover(done, live=True)
 
     def _look_after(self) -> None:
         """Now and then take over what other processes, killed meanwhile, have left behind in their packs."""

@@ -1,4 +1,4 @@
-"""`check`, `why`, `dead-letters` and `sync`."""
+"""`check` and `why`."""
 
 import json
 import sys
@@ -20,9 +20,7 @@ from pacsbridge.commands.answering import (
     json_text,
     settings_of,
 )
-from pacsbridge.config import load
 from pacsbridge.config.effective import effective
-from pacsbridge.errors import Misconfigured
 from pacsbridge.store.engine import embedded_file
 from pacsbridge.store.store import Store
 
@@ -57,7 +55,7 @@ def _print_check(shown: dict[str, Any], findings: Sequence[Finding]) -> None:
 @json_option
 def why(key: str, file: Path | None, as_json: bool) -> None:
     """What is known of a UID, accession or patient ID: where it came from, what failed, what is queued."""
-    with answering(), closing(_opened(file)) as store:
+    with answering(), closing(opened(file)) as store:
         found = store.why(key)
     if as_json:
         click.echo(json_text(found))
@@ -84,88 +82,14 @@ _HEADINGS = {
     "issues": "issue",
     "conflicts": "conflict",
     "dead_letters": "dead letter",
+    "reports": "report of an archive",
 }
 
 
-def _opened(file: Path | None) -> Store:
+def opened(file: Path | None) -> Store:
     """The store, which these commands ask and never make."""
     settings = settings_of(file)
     path = embedded_file(settings.store.url, settings.data_dir)
     if path is not None and not path.exists():
         fail(f"no store at {path}")
     return runtime.open_store(settings)
-
-
-@click.command()
-@click.argument("source", required=False)
-@click.option("--full", is_flag=True)
-@click.option("--since")
-@config_option
-def sync(source: str | None, full: bool, since: str | None, file: Path | None) -> None:
-    """One round of the QIDO-RS client."""
-    del source, full, since
-    with answering():
-        load(file)
-        raise Misconfigured("sync: asking archives by QIDO-RS is not available in this version")
-
-
-@click.group(name="dead-letters")
-def dead_letters() -> None:
-    """What could not be taken or sent on."""
-
-
-@dead_letters.command(name="list")
-@config_option
-@json_option
-def list_(file: Path | None, as_json: bool) -> None:
-    """The latest first."""
-    with answering():
-        letters = _letters(file)
-    _print_letters(letters, as_json)
-
-
-@dead_letters.command()
-@click.argument("key")
-@config_option
-@json_option
-def show(key: str, file: Path | None, as_json: bool) -> None:
-    """Those under one key: a SOP Instance UID, as a rule."""
-    with answering():
-        letters = _letters(file, key)
-    _print_letters(letters, as_json)
-    if not letters:
-        fail("no dead letter under that key")
-
-
-@dead_letters.command()
-@click.argument("key")
-def retry(key: str) -> None:
-    """Try one again."""
-    del key
-    _not_yet("dead-letters retry")
-
-
-@dead_letters.command()
-@click.argument("key")
-def discard(key: str) -> None:
-    """Give one up."""
-    del key
-    _not_yet("dead-letters discard")
-
-
-def _not_yet(command: str) -> None:
-    with answering():
-        raise Misconfigured(f"{command}: is not available in this version")
-
-
-def _letters(file: Path | None, key: str | None = None) -> list[dict[str, object]]:
-    with closing(_opened(file)) as store:
-        return [letter.as_dict() for letter in store.dead_letters(key)]
-
-
-def _print_letters(letters: Sequence[dict[str, object]], as_json: bool) -> None:
-    if as_json:
-        click.echo(json_text(letters))
-        return
-    for letter in letters:
-        click.echo("  ".join(f"{value}" for value in letter.values() if value is not None))

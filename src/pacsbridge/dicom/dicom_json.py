@@ -61,6 +61,10 @@ class _Reader:
         return values
 
     def _element(self, values: _Values, element: Element, body: object, depth: int) -> None:
+        if (lone := self._lone_text(element, body)) is not None:
+            if lone:
+                values[element.keyword] = (lone,)
+            return
         try:
             found = self._values(element, body, depth)
         except _Wrong as wrong:
@@ -68,6 +72,16 @@ class _Reader:
             return
         if found:
             values[element.keyword] = found
+
+    def _lone_text(self, element: Element, body: object) -> str | None:
+        """The one text of an element, as most have it; None where there is more to look at."""
+        listed = body.get("Value") if type(body) is dict else None
+        if type(listed) is not list or len(listed) != 1 or element.vr == "SQ":
+            return None
+        text = listed[0]
+        if type(text) is not str or "\\" in text or len(text) > self._limits.value:
+            return None
+        return text.rstrip(PADDING) if element.vr in _SINGLE_VRS else text.strip(PADDING)
 
     def _issue(self, keyword: str, reason: str, value: str = "") -> None:
         if len(self.issues) < _ISSUES:

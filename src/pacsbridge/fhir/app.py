@@ -14,21 +14,25 @@ from pacsbridge.fhir.openapi import openapi
 from pacsbridge.fhir.parameters import of_bundle, of_form, of_url
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.fhir.routes import ROUTES, Route
-from pacsbridge.fhir.service import SERVICE, Asked, FhirSettings, Pairs, Service
+from pacsbridge.fhir.service import SERVICE, Asked, Asking, FhirSettings, Pairs, Service
 from pacsbridge.kernel.capability import capability_statement
 from pacsbridge.store.store import Store
 
 
-def fhir_app(store: Store, settings: FhirSettings, executor: Executor) -> web.Application:
-    """The application to be mounted under `/fhir`; `executor` runs all that blocks."""
+def fhir_app(
+    store: Store, settings: FhirSettings, executor: Executor, asking: Asking | None = None
+) -> web.Application:
+    """The application to be mounted under `/fhir`; `executor` runs all that blocks.
+
+    `asking` asks archives for what a search does not find.
+    """
     app = web.Application(middlewares=[observer(access_log=settings.access_log)])
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     codes = (*(route.code for route in ROUTES), "batch")
     statement = capability_statement(settings.base_url, settings.software_version, made, codes)
     description = openapi(settings.base_url, settings.software_version)
-    service = Service(
-        store, settings, executor, orjson.dumps(statement), orjson.dumps(description), Recent(store)
-    )
+    documents = (orjson.dumps(statement), orjson.dumps(description))
+    service = Service(store, settings, executor, *documents, Recent(store), asking)
     app[SERVICE] = service
     for route in ROUTES:
         add = app.router.add_post if route.form else app.router.add_get

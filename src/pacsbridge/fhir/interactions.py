@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from pacsbridge.errors import Absent, Gone, NotUnderstood, TooCostly
-from pacsbridge.fhir.service import Answer, Asked, Service
+from pacsbridge.fhir.service import Answer, Asked, Asking, Service
 from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
 from pacsbridge.kernel.elements import needs_whole, part
 from pacsbridge.kernel.histories import parse_past
-from pacsbridge.kernel.query import Form
+from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import parse
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
@@ -53,12 +53,24 @@ def search(service: Service, asked: Asked, hurried: bool) -> Answer:
     query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
     small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
     page = service.store.search(query, _seconds(hurried, small=small))
+    unasked: Sequence[str] = ()
+    if service.asking is not None and not page.entries:
+        if hurried:
+            raise TooCostly("archives are asked by a thread of its own")
+        page, unasked = _elsewhere(service, service.asking, query, page)
     matches = _entries(page.entries, query.form, query.elements)
     included = _entries(page.included)
     ends = Ends(page.next, page.previous)
     total = _total(page, first=query.after is None)
-    bundle = bundles.searchset(query, matches, included, settings, ends, total, cut=page.cut)
-    return Answer(200, orjson.dumps(bundle))
+    notes = [*(bundles.CUT for _cut in range(page.cut)), *map(bundles.unasked, unasked)]
+    bundle = bundles.searchset(query, matches, included, settings, ends, total, notes)
+    return Answer(200, orjson.dumps(bundle), lasting=service.asking is None or bool(page.entries))
+
+
+def _elsewhere(service: Service, asking: Asking, query: Query, page: Page) -> tuple[Page, Sequence[str]]:
+    """The page once archives have been asked, and what could not be asked."""
+    unasked = asking(query)
+    return (page, ()) if unasked is None else (service.store.search(query), unasked)
 
 
 def history(service: Service, asked: Asked, hurried: bool) -> Answer:

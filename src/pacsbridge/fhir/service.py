@@ -1,7 +1,7 @@
 """What the handlers share: the store, the settings and the executor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pacsbridge.errors import TooCostly
 from pacsbridge.fhir.recent import Recent
+from pacsbridge.kernel.query import Query
 from pacsbridge.kernel.query_parsing import SearchSettings
 from pacsbridge.store.records import Version
 from pacsbridge.store.store import Store
@@ -74,14 +75,19 @@ class Asked(NamedTuple):
 class Answer(NamedTuple):
     """What is answered: JSON, and the version that it shows with its moment, where it shows one.
 
-    `published` is in microseconds since 1970.
+    `published` is in microseconds since 1970. Not `lasting`: the next may differ although nothing has been
+    committed here.
     """
 
     status: int
     body: bytes = b""
     version: int | None = None
     published: int = 0
+    lasting: bool = True
 
+
+Asking = Callable[[Query], Sequence[str] | None]
+"""Asks archives for what a search did not find: what could not be asked; None where nothing was asked."""
 
 Interaction = Callable[["Service", Asked, bool], Answer]
 """Something that can be asked. True: TooCostly is to be raised rather than somebody kept waiting."""
@@ -97,6 +103,7 @@ class Service:
     statement: bytes
     description: bytes
     recent: Recent[tuple[Interaction, Asked], Answer]
+    asking: Asking | None = None
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run blocking work in the executor."""
@@ -118,7 +125,8 @@ class Service:
                 answer = interaction(self, asked, True)
             except TooCostly:
                 answer = await self._unhurried(interaction, asked)
-            self.recent.put(name, state, answer, asked.length + len(answer.body))
+            if answer.lasting:
+                self.recent.put(name, state, answer, asked.length + len(answer.body))
         return answer
 
     async def _unhurried(self, interaction: Interaction, asked: Asked) -> Answer:

@@ -1,0 +1,60 @@
+"""What is kept of an archive between rounds and restarts: how far the first load is, what was learned."""
+
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+import orjson
+
+from pacsbridge.bridge.archive_listing import Habits
+from pacsbridge.store.store import Store
+
+DONE = "done"
+
+
+@dataclass(slots=True)
+class ArchiveState:
+    """`frontier`: the first load has all from this day on (ISO date); empty before it begins, `DONE` at last.
+
+    `days`: how long a window is that makes about half a page. Moments are microseconds since 1970.
+    `changes` is the number up to which Orthanc's changes have been followed, `counted` its studies then.
+    """
+
+    frontier: str = ""
+    days: int = 1
+    recent_days: int = 10_000
+    habits: Habits = field(default_factory=Habits)
+    changes: int | None = None
+    counted: int = 0
+    last_round: int = 0
+    error: str | None = None
+    error_at: int = 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the first load is complete."""
+        return self.frontier == DONE
+
+    @property
+    def frontier_day(self) -> date | None:
+        """The frontier as a day, None before the first load begins."""
+        return date.fromisoformat(self.frontier) if self.frontier not in ("", DONE) else None
+
+
+def read_state(store: Store, uri: str) -> ArchiveState:
+    """What is kept of an archive; of one that is new, or whose notes cannot be read, a beginning."""
+    text = store.recall(_name(uri))
+    try:
+        plain: dict[str, Any] = orjson.loads(text or "{}")
+        return ArchiveState(**{**plain, "habits": Habits(**plain.get("habits", {}))})
+    except (ValueError, TypeError):
+        return ArchiveState()
+
+
+def write_state(store: Store, uri: str, state: ArchiveState) -> None:
+    """Keep it."""
+    store.remember(_name(uri), orjson.dumps(asdict(state)).decode())
+
+
+def _name(uri: str) -> str:
+    return f"archive:{uri}"
