@@ -120,13 +120,13 @@ def reindex(settings: Config) -> tuple[int, int]:
     with offline(settings, alone=True) as (store, intake, publisher):
         intake.indexer.drain()
         store.forget_facts()
-        store.restore_reports(now())
         intake.damaged = 0
         count = intake.recover({})
         if not intake.indexer.drain(3600):
             raise Unavailable(
                 "the index could not be rebuilt: " + (intake.indexer.fault() or "it takes too long")
             )
+        store.restore_reports(now())
         publisher.publish_all()
     return count, intake.damaged
 

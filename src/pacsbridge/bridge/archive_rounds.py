@@ -117,6 +117,8 @@ class Rounds:
         today = self._begin()
         with self._pipeline() as pipeline:
             for window in lookback(today, self._rules.lookback_days, self.state.recent_days):
+                if self._everything(pipeline, gone=True):
+                    break
                 days = min((today - (window.first or today)).days + 1, self.state.recent_days)
                 listed = self._window(pipeline, window, gone=True)
                 longest = self._rules.lookback_days + 1
@@ -136,8 +138,7 @@ class Rounds:
 
     def _load_window(self, pipeline: _Pipeline, frontier: str, days: int) -> tuple[str, int]:
         """The next window of the first load: the frontier behind it, and how long the one after may be."""
-        if self.state.habits.ignores_dates:
-            self._window(pipeline, EVERYTHING)
+        if self._everything(pipeline):
             return DONE, days
         if not frontier:
             first = lookback(self._today(), 0, 1)[0]
@@ -161,21 +162,32 @@ class Rounds:
         self._begin()
         with self._pipeline() as pipeline:
             self._window(pipeline, lookback(self._today(), 0, 1)[0], gone=True)
-            frontier, days = self._today(), 1
-            while (window := before(frontier, days)) is not None and (since is None or frontier > since):
-                if since is not None and (window.first is None or window.first < since):
-                    window = Window(since, window.last)
-                listed = self._window(pipeline, window, gone=True)
-                if window.first is None:
-                    break
-                days = length_for((frontier - window.first).days, listed, self._rules.page)
-                frontier = window.first
-            if since is None:
-                self._window(pipeline, EVERYTHING)
+            if not self._everything(pipeline, gone=True):
+                self._backwards(pipeline, since)
         if since is None:
             self.state.frontier = DONE
         self.keep()
         return self.tally
+
+    def _backwards(self, pipeline: _Pipeline, since: date | None) -> None:
+        """All windows before today, to a day or to the end, and what has no date."""
+        frontier, days = self._today(), 1
+        while (window := before(frontier, days)) is not None and (since is None or frontier > since):
+            if since is not None and (window.first is None or window.first < since):
+                window = Window(since, window.last)
+            listed = self._window(pipeline, window, gone=True)
+            if window.first is None:
+                break
+            days = length_for((frontier - window.first).days, listed, self._rules.page)
+            frontier = window.first
+        if since is None:
+            self._window(pipeline, EVERYTHING)
+
+    def _everything(self, pipeline: _Pipeline, *, gone: bool = False) -> bool:
+        """List all at once where an archive pays no heed to dates; whether it does not."""
+        if self.state.habits.ignores_dates:
+            self._window(pipeline, EVERYTHING, gone=gone)
+        return self.state.habits.ignores_dates
 
     def named(self, study_uids: Iterable[str]) -> Tally:
         """Ask for some studies by their UIDs; those that the archive does not have are gone."""

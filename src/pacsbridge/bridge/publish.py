@@ -13,6 +13,7 @@ from pacsbridge import metrics
 from pacsbridge.errors import Unavailable, reason
 from pacsbridge.kernel.identity import study_id
 from pacsbridge.kernel.model import StudyState
+from pacsbridge.kernel.reports import DELETED
 from pacsbridge.kernel.resources import Publication, endpoint, imaging_study, patient
 from pacsbridge.kernel.titles import KEY_OBJECT_SELECTION, RETENTION_EXPIRED
 from pacsbridge.store.records import DeadLetter, Draft, Due
@@ -170,7 +171,12 @@ def _former(study: Due, id_: str, publication: Publication) -> Iterator[Draft]:
 
 
 def living(state: StudyState) -> bool:
-    """Whether anything remains of a study once what a note has expired is gone, and the notes with it."""
+    """Whether anything remains of a study: not where an archive's deletion of it means that.
+
+    Else once what a note has expired is gone, and the notes with it.
+    """
+    if state.withdrawn == DELETED:
+        return False
     instances = [instance for series in state.series for instance in series.instances]
     expired = [instance for instance in instances if instance.rejected == RETENTION_EXPIRED]
     others = [instance for instance in instances if instance.rejected != RETENTION_EXPIRED]

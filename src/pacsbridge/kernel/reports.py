@@ -16,6 +16,9 @@ from pacsbridge.kernel.model import InstanceState, Level, SeriesState, StudyStat
 ONLINE = "ONLINE"
 """What an archive that says nothing else means (PS3.3 C.4.23.1.1)."""
 
+DELETED = "delete"
+"""A study's status when an archive's deletion takes the ImagingStudy with it."""
+
 _COUNTS = ("reported_series", "reported_instances")
 
 

@@ -6,13 +6,14 @@ its UID and outlive a rebuilt index.
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, delete, func, select, update
 
-from pacsbridge.kernel.model import Facts
+from pacsbridge.kernel.model import Facts, Values
 from pacsbridge.kernel.reports import Report, Sourced
 from pacsbridge.store import schema
 from pacsbridge.store.index import Batch, Timing
@@ -97,17 +98,38 @@ def withdraw(
 
 
 def restore(connection: Connection, timing: Timing, now: int) -> None:
-    """Note again what archives say, after the facts have been forgotten."""
+    """Note again what archives say, once the facts of pushed instances have been rebuilt."""
     c = schema.report.c
-    query = select(c.source, c.study_uid, c.digest, c.date, c.body, c.gone).where(c.body.is_not(None))
+    query = select(c.source, c.study_uid, c.digest, c.date, c.body, c.fetched, c.gone).where(
+        c.body.is_not(None)
+    )
     rows = connection.execute(query.order_by(c.fetched), execution_options={"yield_per": _MANY})
     for row in rows:
         one = Reported(row.study_uid, row.digest, row.date, _unpacked(row.body))
-        pks = Batch(connection, timing, keep_first=False).report([_arrival(row.source, one, now)], now)
+        arrival = _arrival(row.source, one, now)
+        if _pushed_since(connection, one.uid, row.fetched):
+            arrival = replace(arrival, facts=replace(arrival.facts, patient=_key_of(one.report.patient)))
+        pks = Batch(connection, timing, keep_first=False).report([arrival], now)
         if row.gone is None:
             _list(connection, row.source, [(pks[one.uid], one.report)])
         else:
             Batch(connection, timing, keep_first=False).withdraw(row.source, [one.uid], now)
+
+
+def _pushed_since(connection: Connection, study_uid: str, moment: int) -> bool:
+    """Whether a header is newer than a report: then it is the one to name the patient."""
+    s, i = schema.study.c, schema.instance.c
+    query = (
+        select(i.pk)
+        .join_from(schema.instance, schema.study, i.study == s.pk)
+        .where(s.uid == study_uid, i.received > moment)
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
+
+
+def _key_of(patient: Values) -> Values:
+    return {name: value for name, value in patient.items() if name == "key"}
 
 
 def sourced(connection: Connection, pks: Sequence[int]) -> Mapping[int, Sequence[Sourced]]:
