@@ -255,7 +255,7 @@ REFUSALS = {
     "one port": ("[dimse]\nport = 8080", "dimse.port and fhir.port are both 8080"),
     "order": ("[fhir]\nmax_count = 10", "fhir.default_count (50) must not be above fhir.max_count (10)"),
     "peer's service": (
-        "[dimse]\nservices = ['echo']\n[[peer]]\nae_title = 'A'",
+        "[dimse]\nservices = ['echo']\n[[peer]]\nae_title = 'A'\nservices = ['echo', 'store']",
         "peer A: store is not among dimse.services",
     ),
     "peer twice": (
@@ -731,3 +731,12 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
         config.secret(file, "fhir.id_key_file")
     with pytest.raises(Misconfigured, match=r"store\.password_file: cannot read"):
         config.secret(tmp_path / "none", "store.password_file")
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [("", ("echo",)), ("services = []", ()), ("services = ['echo']", ("echo",))]
+)
+def test_a_peer_may_ask_for_what_is_switched_on(tmp_path: Path, own: str, expected: tuple[str, ...]) -> None:
+    """Unless its table says otherwise: switching a service off needs no change of each peer."""
+    text = f"[dimse]\nservices = ['echo']\n[[peer]]\nae_title = 'A'\n{own}"
+    assert loaded(tmp_path, text).peers[0].services == expected

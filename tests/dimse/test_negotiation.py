@@ -16,7 +16,7 @@ OTHERS = {
     "1.2.840.10008.5.1.4.1.2.2.1": "Study Root FIND",
     "1.2.840.10008.5.1.4.1.2.1.3": "Patient Root GET",
     "1.2.840.10008.5.1.4.31": "Modality Worklist",
-    "1.2.840.10008.1.20.1": "Storage Commitment Push Model",
+    "1.2.840.10008.1.20.2": "Storage Commitment Pull Model",
     "1.2.840.10008.5.1.1.9": "Basic Grayscale Print Management",
     "1.2.840.10008.3.1.2.3.3": "Modality Performed Procedure Step",
     "1.2.840.10008.5.1.4.1.1.200.4": "Protocol Approval FIND",

@@ -24,11 +24,16 @@ def faults_between(config: Config) -> Iterator[str]:
 
 
 def with_derived(config: Config) -> Config:
-    """The same with `fhir.base_url` and `dicomweb.base_url` filled in."""
+    """The same with `fhir.base_url`, `dicomweb.base_url` and the services of peers filled in."""
     fhir = config.fhir.base_url or f"http://{_in_url(config.fhir.host)}:{config.fhir.port}/fhir"
     dicomweb = config.dicomweb.base_url or f"{fhir.removesuffix('/fhir')}/dicomweb"
+    services = config.dimse.services
+    peers = (
+        replace(one, services=services if one.services is None else one.services) for one in config.peers
+    )
     return replace(
         config,
+        peers=tuple(peers),
         fhir=replace(config.fhir, base_url=fhir),
         dicomweb=replace(config.dicomweb, base_url=dicomweb),
     )
@@ -105,7 +110,7 @@ def _orders(config: Config) -> Iterator[str]:
 
 def _unserved(config: Config) -> Iterator[str]:
     for peer in config.peers:
-        if missing := sorted(set(peer.services) - set(config.dimse.services)):
+        if missing := sorted(set(peer.services or ()) - set(config.dimse.services)):
             yield f"peer {peer.ae_title}: {', '.join(missing)} is not among dimse.services"
 
 

@@ -16,23 +16,22 @@ from pacsbridge.config.sources import Source as Source
 from pacsbridge.config.table import Entry, Section, entries, key, section, sections, tables
 from pacsbridge.logs import LEVELS
 
-SERVICES = ("echo", "store")
+SERVICES = ("echo", "store", "commitment")
 _LATER_SERVICES = {
     "find": "C-FIND",
     "get": "C-GET",
     "move": "C-MOVE",
-    "commitment": "Storage Commitment",
 }
 
 _SERVICE = kinds.planned(
     kinds.choice(*SERVICES), [(word.__eq__, feature) for word, feature in _LATER_SERVICES.items()]
 )
-_SERVICES = kinds.list_of(_SERVICE, 'services: "echo", "store"')
+_SERVICES = kinds.list_of(_SERVICE, 'services: "echo", "store", "commitment"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimse:
-    """The DIMSE listener: C-ECHO and C-STORE."""
+    """The DIMSE listener: C-ECHO, C-STORE and Storage Commitment."""
 
     ae_title: str = key(kinds.AE_TITLE, "PACSBRIDGE", "Our AE title.")
     host: str = key(kinds.ADDRESS, "127.0.0.1", "The address to listen on.")
@@ -91,7 +90,9 @@ class Peer:
     charset: str = key(
         kinds.CHARSET, "", "The character set of its data sets that declare none.", example="ISO_IR 100"
     )
-    services: tuple[str, ...] = key(_SERVICES, SERVICES, "What it may ask for.")
+    services: tuple[str, ...] | None = key(
+        _SERVICES, None, "What it may ask for.", example=["echo", "store"], derived="those of dimse.services"
+    )
     patient_system: str | None = key(
         kinds.URI, None, "The system of its patient IDs that name no issuer.", example="urn:oid:1.2.3"
     )

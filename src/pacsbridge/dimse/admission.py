@@ -35,7 +35,7 @@ def admit(assoc: Association, request: A_ASSOCIATE, register: Register, member: 
         _reject(assoc, caller, refusal)
         return None
     _accept(assoc, request, register.settings.services, register.directory.services(caller.peer))
-    return _receiver(assoc, caller, register)
+    return _receiver(assoc, caller, register, member)
 
 
 def _caller(assoc: Association, request: A_ASSOCIATE, register: Register) -> Caller:
@@ -75,9 +75,9 @@ def _accept(
     assoc.is_established = True
 
 
-def _receiver(assoc: Association, caller: Caller, register: Register) -> Receiver:
+def _receiver(assoc: Association, caller: Caller, register: Register, member: Member) -> Receiver:
     contexts = {
-        number: Context(str(cx.transfer_syntax[0]), service_of(str(cx.abstract_syntax)) == "store")
+        number: _context(str(cx.transfer_syntax[0]), service_of(str(cx.abstract_syntax)))
         for number, cx in assoc._accepted_cx.items()
     }
     log.info(
@@ -93,7 +93,12 @@ def _receiver(assoc: Association, caller: Caller, register: Register) -> Receive
         register.outlet,
         register.settings.limits,
         max_length=assoc.requestor.maximum_length or 0,
+        wake=member.wake,
     )
+
+
+def _context(transfer_syntax: str, service: str | None) -> Context:
+    return Context(transfer_syntax, storage=service == "store", commitment=service == "commitment")
 
 
 def _forbidden(rejected: Iterable[PresentationContext]) -> dict[str, str]:

@@ -5,7 +5,8 @@ A generic codec takes longer over a small instance's command set than all else t
 
 import re
 import struct
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pacsbridge.dimse.pdu import INVALID_VALUE, Violation
 from pacsbridge.dimse.status import comment_bytes
@@ -13,14 +14,18 @@ from pacsbridge.dimse.status import comment_bytes
 C_STORE_RQ = 0x0001
 C_ECHO_RQ = 0x0030
 C_CANCEL_RQ = 0x0FFF
+N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP = 0x0100, 0x8100
+N_ACTION_RQ = 0x0130
 RESPONSE = 0x8000
-NO_DATA_SET = 0x0101
+NO_DATA_SET, DATA_SET = 0x0101, 0x0001
 
-AFFECTED_SOP_CLASS_UID = 0x0002
+AFFECTED_SOP_CLASS_UID, REQUESTED_SOP_CLASS_UID = 0x0002, 0x0003
 COMMAND_FIELD = 0x0100
-MESSAGE_ID = 0x0110
+MESSAGE_ID, MESSAGE_ID_ANSWERED = 0x0110, 0x0120
 DATA_SET_TYPE = 0x0800
-AFFECTED_SOP_INSTANCE_UID = 0x1000
+STATUS = 0x0900
+AFFECTED_SOP_INSTANCE_UID, REQUESTED_SOP_INSTANCE_UID = 0x1000, 0x1001
+EVENT_TYPE, ACTION_TYPE = 0x1002, 0x1008
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _ELEMENT = struct.Struct("<HHL")
@@ -29,25 +34,52 @@ _GROUP_LENGTH = struct.Struct("<HHLL")
 
 
 class Command(NamedTuple):
-    """What a request's command set says; the UIDs as they stood, padding included, empty when absent."""
+    """What a command set says; the UIDs as they stood, padding included, empty when absent.
+
+    `action_type` is of an N-ACTION request, `answers` and `status` are of an N-EVENT-REPORT response.
+    """
 
     field: int
     message_id: int
     has_data_set: bool
     sop_class_uid: bytes
     sop_instance_uid: bytes
+    action_type: int = 0
+    answers: int = 0
+    status: int = 0
 
 
 def decode(encoded: bytes | bytearray) -> Command:
     """The command in `encoded`; Violation if it cannot be walked or has no Command Field (0000,0100)."""
     elements = _elements(encoded)
-    return Command(
+    found = Command(
         _short(elements, COMMAND_FIELD),
         _short(elements, MESSAGE_ID, 0),
         _short(elements, DATA_SET_TYPE) != NO_DATA_SET,
         elements.get(AFFECTED_SOP_CLASS_UID, b""),
         elements.get(AFFECTED_SOP_INSTANCE_UID, b""),
     )
+    more = _MORE.get(found.field)
+    return found._replace(**more(elements)) if more else found
+
+
+def _action(elements: dict[int, bytes]) -> dict[str, Any]:
+    """An N-ACTION request: what it calls requested, its response calls affected (PS3.7 10.3.5)."""
+    return {
+        "sop_class_uid": elements.get(REQUESTED_SOP_CLASS_UID, b""),
+        "sop_instance_uid": elements.get(REQUESTED_SOP_INSTANCE_UID, b""),
+        "action_type": _short(elements, ACTION_TYPE, 0),
+    }
+
+
+def _event_answer(elements: dict[int, bytes]) -> dict[str, Any]:
+    return {"answers": _short(elements, MESSAGE_ID_ANSWERED), "status": _short(elements, STATUS)}
+
+
+_MORE: Mapping[int, Callable[[dict[int, bytes]], dict[str, Any]]] = {
+    N_ACTION_RQ: _action,
+    N_EVENT_REPORT_RSP: _event_answer,
+}
 
 
 def _elements(encoded: bytes | bytearray) -> dict[int, bytes]:
@@ -81,11 +113,26 @@ def response(request: Command, status: int, comment: str = "") -> bytes:
         (
             _text(AFFECTED_SOP_CLASS_UID, request.sop_class_uid),
             _SHORT.pack(0, COMMAND_FIELD, 2, request.field | RESPONSE),
-            _SHORT.pack(0, 0x0120, 2, request.message_id),
+            _SHORT.pack(0, MESSAGE_ID_ANSWERED, 2, request.message_id),
             _SHORT.pack(0, DATA_SET_TYPE, 2, NO_DATA_SET),
-            _SHORT.pack(0, 0x0900, 2, status),
+            _SHORT.pack(0, STATUS, 2, status),
             _text(0x0902, comment_bytes(comment)) if comment else b"",
             _text(AFFECTED_SOP_INSTANCE_UID, request.sop_instance_uid),
+        )
+    )
+    return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
+
+
+def event_report(message_id: int, sop_class_uid: str, sop_instance_uid: str, event_type: int) -> bytes:
+    """The command set of an N-EVENT-REPORT request with a data set (PS3.7 10.3.1.1)."""
+    body = b"".join(
+        (
+            _text(AFFECTED_SOP_CLASS_UID, padded(sop_class_uid)),
+            _SHORT.pack(0, COMMAND_FIELD, 2, N_EVENT_REPORT_RQ),
+            _SHORT.pack(0, MESSAGE_ID, 2, message_id),
+            _SHORT.pack(0, DATA_SET_TYPE, 2, DATA_SET),
+            _text(AFFECTED_SOP_INSTANCE_UID, padded(sop_instance_uid)),
+            _SHORT.pack(0, EVENT_TYPE, 2, event_type),
         )
     )
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
@@ -100,3 +147,8 @@ def uid(value: bytes) -> str | None:
     """A UID value without its padding; None if it is empty, too long, or has more than digits and dots."""
     text = value.rstrip(b"\0 ").decode("ascii", "replace")
     return text if _UID.fullmatch(text) else None
+
+
+def padded(text: str) -> bytes:
+    """A UID as a value of even length (PS3.5 9.1)."""
+    return text.encode("ascii") + b"\0" * (len(text) % 2)

@@ -7,6 +7,12 @@ from pynetdicom import sop_class
 from pynetdicom.presentation import PresentationContext
 
 VERIFICATION = "1.2.840.10008.1.1"
+COMMITMENT = "1.2.840.10008.1.20.1"
+"""Storage Commitment, push model."""
+
+READABLE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+"""Transfer syntaxes of data sets that are read and written here: Explicit and Implicit VR Little Endian."""
+
 ACCEPTED, USER_REJECTION, ABSTRACT_SYNTAX, TRANSFER_SYNTAXES = 0, 1, 3, 4
 """Results of a proposed context (PS3.8 Table 9-18)."""
 
@@ -32,6 +38,7 @@ def _other_services() -> frozenset[str]:
     return frozenset(uid for table in tables if table not in storage for uid in table.values())
 
 
+_SERVICES = {VERIFICATION: "echo", COMMITMENT: "commitment"}
 _NAMED_STORAGE = _named_storage()
 _OTHER_SERVICES = _other_services()
 
@@ -42,9 +49,9 @@ def is_storage(abstract_syntax: str) -> bool:
 
 
 def service_of(abstract_syntax: str) -> str | None:
-    """The service that an abstract syntax belongs to: "echo", "store", or None for one we do not have."""
-    if abstract_syntax == VERIFICATION:
-        return "echo"
+    """The service that an abstract syntax belongs to, None for one we do not have."""
+    if abstract_syntax in _SERVICES:
+        return _SERVICES[abstract_syntax]
     return "store" if is_storage(abstract_syntax) else None
 
 
@@ -54,7 +61,8 @@ def negotiate(
     """One result for each proposed context, in the order of their ids.
 
     `offered` are the services that are switched on, `allowed` those that this caller may use. The first
-    transfer syntax proposed is taken: pixels are never decoded here, so each is as good as the next.
+    transfer syntax proposed is taken: pixels are never decoded here, so each is as good as the next. What is
+    read here, requests of storage commitment, has the first that is among `READABLE`.
     Roles are the default ones, whatever is proposed: the caller uses, we provide (PS3.7 D.3.3.4).
     """
     results = [_result(context, offered, allowed) for context in proposed]
@@ -67,15 +75,20 @@ def _result(
     context = PresentationContext()
     context.context_id = proposed.context_id
     context.abstract_syntax = proposed.abstract_syntax
-    context.transfer_syntax = [*proposed.transfer_syntax[:1]]
-    context.result = _verdict(proposed, offered, allowed)
+    service = service_of(proposed.abstract_syntax or "")
+    usable = [one for one in proposed.transfer_syntax if service != "commitment" or one in READABLE]
+    context.transfer_syntax = [*(usable or proposed.transfer_syntax)[:1]]
+    context.result = _verdict(proposed, service, offered, allowed)
+    if context.result == ACCEPTED and not usable:
+        context.result = TRANSFER_SYNTAXES
     return context
 
 
-def _verdict(proposed: PresentationContext, offered: frozenset[str], allowed: frozenset[str]) -> int:
-    service = service_of(proposed.abstract_syntax or "")
+def _verdict(
+    proposed: PresentationContext, service: str | None, offered: frozenset[str], allowed: frozenset[str]
+) -> int:
     if not proposed.abstract_syntax or service not in offered:
         return ABSTRACT_SYNTAX
     if service not in allowed:
         return USER_REJECTION
-    return ACCEPTED if proposed.transfer_syntax else TRANSFER_SYNTAXES
+    return ACCEPTED

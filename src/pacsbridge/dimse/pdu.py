@@ -17,8 +17,11 @@ HEADER = 6
 _HEADER = struct.Struct(">BxL")
 _PDV = struct.Struct(">LBB")
 _P_DATA = struct.Struct(">BxLLBB")
-LAST_COMMAND, COMMAND = 0x03, 0x01
-"""Message control headers (PS3.8 E.2)."""
+LAST, COMMAND, DATA = 0x02, 0x01, 0x00
+"""Bits of message control headers (PS3.8 E.2)."""
+
+LONGEST_SENT = 128 * 1024
+"""What we send to a peer that takes PDUs of any length."""
 
 
 class Violation(NotUnderstood):
@@ -94,15 +97,16 @@ def pdvs(body: memoryview) -> Iterator[Pdv]:
 
 def p_data(context_id: int, command: bytes, max_length: int) -> bytes:
     """A command set as P-DATA-TF PDUs, none with a body beyond the peer's `max_length` (0: no limit)."""
-    piece = max(max_length - 6, 1) if max_length else len(command)
-    starts = range(0, len(command), piece)
-    return b"".join(
-        _P_DATA.pack(P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part
-        for part, control in (
-            (command[start : start + piece], COMMAND if start + piece < len(command) else LAST_COMMAND)
-            for start in starts
-        )
-    )
+    return b"".join(fragments(context_id, command, max_length, COMMAND))
+
+
+def fragments(context_id: int, content: bytes, max_length: int, kind: int) -> Iterator[bytes]:
+    """A command or data set as P-DATA-TF PDUs, likewise."""
+    piece = max(max_length - 6, 1) if max_length else LONGEST_SENT
+    for start in range(0, len(content), piece):
+        part = content[start : start + piece]
+        control = kind if start + piece < len(content) else kind | LAST
+        yield _P_DATA.pack(P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part
 
 
 class Inbound:

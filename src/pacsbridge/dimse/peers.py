@@ -31,6 +31,13 @@ class Directory:
         """Whether a peer has that AE title, wherever it may call from."""
         return any(peer.ae_title.strip() == ae_title for peer in self._peers)
 
+    def address(self, ae_title: str) -> tuple[str, int] | None:
+        """Host and port where the peer of that AE title listens; None where no single host is given."""
+        for peer in self._peers:
+            if peer.ae_title.strip() == ae_title and peer.host is not None and "/" not in peer.host:
+                return peer.host, peer.port
+        return None
+
     def admits(self, peer: Peer | None) -> bool:
         """Whether a caller who was found as `peer` may associate."""
         return peer is not None or not self._peers

@@ -1,12 +1,12 @@
 """The thread of one connection: pynetdicom's state machine, driven by events instead of by polling.
 
 pynetdicom runs two threads an association, each waking every millisecond. Here one thread waits in `poll` for
-the peer, feeds association control to the state machine of PS3.8 9.2, and answers C-STORE and C-ECHO itself:
-P-DATA never passes through pynetdicom's message classes.
+the peer, feeds association control to the state machine of PS3.8 9.2, and answers requests itself: P-DATA
+never passes through pynetdicom's message classes.
 """
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from pynetdicom.association import Association
@@ -15,6 +15,7 @@ from pynetdicom.fsm import TRANSITION_TABLE
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
 
 from pacsbridge.dimse.admission import admit
+from pacsbridge.dimse.line import Notice
 from pacsbridge.dimse.pdu import (
     ABORT,
     ASSOCIATE_RQ,
@@ -28,9 +29,10 @@ from pacsbridge.dimse.pdu import (
     p_data,
     pdvs,
 )
-from pacsbridge.dimse.receive import Receiver, origin
+from pacsbridge.dimse.receive import Receiver
 from pacsbridge.dimse.register import Register
 from pacsbridge.dimse.settings import MIB
+from pacsbridge.dimse.status import origin
 from pacsbridge.dimse.transport import Connection
 
 log = structlog.get_logger("pacsbridge.dimse")
@@ -44,7 +46,7 @@ _LAST_WORD = header(ABORT, 4) + bytes((0, 0, 2, NOT_SPECIFIED))
 class Provider(DULServiceProvider):
     """Serves one connection from its acceptance to its end; see the module's docstring.
 
-    `retire`, `sever` and `send_pdu` may be called by other threads, all else belongs to this one.
+    `retire`, `sever`, `wake` and `send_pdu` may be called by other threads, all else belongs to this one.
     """
 
     def __init__(self, assoc: Association, register: Register) -> None:
@@ -73,6 +75,10 @@ class Provider(DULServiceProvider):
     def sever(self) -> None:
         """Ends the connection now, whatever is in progress."""
         self._connection.sever()
+
+    def wake(self) -> None:
+        """Ends the wait that may be under way, for what there is to send."""
+        self._connection.wake()
 
     def send_pdu(self, primitive: Any) -> None:
         """Queues a primitive for the peer, and ends the wait that may be under way."""
@@ -118,8 +124,23 @@ class Provider(DULServiceProvider):
             self._abort(_user_abort(), "shutting down")
         elif self.state_machine.current_state == AWAITING_CLOSE:
             self._linger()
+        elif (notice := self._notice()) is not None:
+            self._notify(notice)
         else:
             self._receive()
+
+    def _notice(self) -> Notice | None:
+        """What is to be told to the peer now, which is neither within a message of its own nor unanswered."""
+        if self._receiver is None or self.state_machine.current_state != ESTABLISHED or not self._at_rest():
+            return None
+        return self._receiver.notices.next()
+
+    def _notify(self, notice: Notice) -> None:
+        receiver = cast(Receiver, self._receiver)
+        for pdu in notice.pdus(receiver.max_length):
+            self._connection.send(pdu)
+            if not self.event_queue.empty():  # the connection is lost
+                return
 
     def _at_rest(self) -> bool:
         return not self._inbound and (self._receiver is None or self._receiver.at_rest)

@@ -9,9 +9,11 @@ import structlog
 
 from pacsbridge import errors, metrics
 from pacsbridge.blobs.spool import Spool
-from pacsbridge.dimse import command
+from pacsbridge.bridge.commitment import Request
+from pacsbridge.dimse import actions, command
 from pacsbridge.dimse.command import Command
 from pacsbridge.dimse.dataset import DataSet
+from pacsbridge.dimse.line import AssociationLine, Notices
 from pacsbridge.dimse.pdu import INVALID_VALUE, UNEXPECTED_PARAMETER, Pdv, Violation
 from pacsbridge.dimse.settings import Limits, Peer
 from pacsbridge.dimse.status import (
@@ -19,6 +21,7 @@ from pacsbridge.dimse.status import (
     SUCCESS,
     UNRECOGNISED_OPERATION,
     comment_of,
+    origin,
     status_of,
 )
 
@@ -55,23 +58,30 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An accepted presentation context: its transfer syntax, and whether it takes instances."""
+    """An accepted presentation context: its transfer syntax, and whether it takes instances or requests."""
 
     transfer_syntax: str
     storage: bool
+    commitment: bool = False
 
 
 Refusals = Callable[[Caller, str | None, Exception], object]
 """Hears who sent what, as far as the command said it, and what was wrong."""
 
 
+Commit = Callable[[Request, AssociationLine], object]
+"""Takes a storage commitment request, and the association to report on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where instances go: the callables that the listener was given, see `DimseServer`."""
+    """Where instances and requests go: the callables that the listener was given, see `DimseServer`."""
 
     adopt: Callable[[Stored], object]
     spool: Callable[[str, str, str], Spool]
     refused: Refusals | None = None
+    commit: Commit | None = None
+    ae_title: str = ""
 
 
 class Receiver:
@@ -88,6 +98,7 @@ class Receiver:
         outlet: Outlet,
         limits: Limits,
         max_length: int = 0,
+        wake: Callable[[], object] = bool,
     ) -> None:
         self._contexts = contexts
         self._caller = caller
@@ -95,6 +106,8 @@ class Receiver:
         self._limits = limits
         self.max_length = max_length
         """Longest P-DATA-TF body that the peer takes, 0 for any (PS3.8 D.1)."""
+        self.notices = Notices(wake)
+        """What is to be told to the peer unasked."""
         self._encoded = bytearray()
         self._context_id = 0
         self._request: Command | None = None
@@ -109,7 +122,8 @@ class Receiver:
         return not self._encoded and self._request is None
 
     def discard(self) -> None:
-        """Forgets a message that will never be whole."""
+        """The association has ended: forgets a message that will never be whole."""
+        self.notices.close()
         if self._data is not None:
             self._data.discard()
         self._clear()
@@ -149,9 +163,18 @@ class Receiver:
     def _take_data(self, pdv: Pdv) -> None:
         if self._request is None or not self._request.has_data_set:
             raise Violation("a data set without a command", UNEXPECTED_PARAMETER)
-        if self._request.field == command.C_STORE_RQ and self._contexts[self._context_id].storage:
-            self._data = self._data or DataSet(partial(self._new_spool, self._request), self._limits)
+        if self._data is None:
+            self._data = self._new_data(self._request, self._contexts[self._context_id])
+        if self._data is not None:
             self._data.write(pdv.fragment)
+
+    def _new_data(self, request: Command, context: Context) -> DataSet | None:
+        """Where a data set is kept that somebody wants."""
+        if request.field == command.C_STORE_RQ and context.storage:
+            return DataSet(partial(self._new_spool, request), self._limits)
+        if request.field == command.N_ACTION_RQ and context.commitment:
+            return actions.data_set(self._limits)
+        return None
 
     def _complete(self, pdv: Pdv) -> bool:
         """Whether this fragment was the last of its message."""
@@ -162,13 +185,41 @@ class Receiver:
     def _answer(self) -> bytes | None:
         request, data = self._request, self._data
         self._clear()
-        if request is None or request.field & command.RESPONSE or request.field == command.C_CANCEL_RQ:
-            return None  # nothing of ours is under way that could be answered or cancelled
+        if request is None or request.field == command.C_CANCEL_RQ:
+            return None  # nothing is under way that could be cancelled
+        if request.field & command.RESPONSE:
+            self._hear(request)
+            return None
         if request.field == command.C_ECHO_RQ:
             return command.response(request, SUCCESS)
         if request.field == command.C_STORE_RQ:
             return command.response(request, *self._store(request, data))
+        if request.field == command.N_ACTION_RQ and self._contexts[self._context_id].commitment:
+            return command.response(request, *self._act(request, data))
         return command.response(request, UNRECOGNISED_OPERATION)
+
+    def _hear(self, answer: Command) -> None:
+        """The answer to a report; nothing else of ours is under way."""
+        if answer.field == command.N_EVENT_REPORT_RSP:
+            self.notices.answered(answer.answers, answer.status)
+
+    def _act(self, request: Command, data: DataSet | None) -> tuple[int, str]:
+        """Status and Error Comment of an N-ACTION."""
+        syntax = self._contexts[self._context_id].transfer_syntax
+        line = AssociationLine(self.notices, self._context_id, syntax, self._outlet.ae_title)
+        calling_ae = self._caller.calling_ae
+        try:
+            asked = actions.request(request, data, syntax, calling_ae)
+            cast(Commit, self._outlet.commit)(asked, line)
+        except Exception as fault:
+            return actions.refuse(fault, calling_ae)
+        log.info(
+            "commitment requested",
+            calling_ae=calling_ae,
+            uid=asked.transaction_uid,
+            instances=len(asked.references),
+        )
+        return SUCCESS, ""
 
     def _store(self, request: Command, data: DataSet | None) -> tuple[int, str]:
         """Status and Error Comment of a C-STORE. The one place where any exception becomes an answer."""
@@ -247,12 +298,3 @@ def _names(request: Command) -> tuple[str, str]:
     if None in uids:
         raise errors.NotUnderstood("the command does not name its SOP class and instance by UIDs")
     return cast(tuple[str, str], uids)
-
-
-def origin(fault: BaseException) -> str:
-    """Type and place of an exception, without its message."""
-    trace = fault.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-    return f"{type(fault).__name__}{where}"

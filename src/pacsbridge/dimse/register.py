@@ -19,6 +19,9 @@ class Member(Protocol):
     def sever(self) -> None:
         """Ends the connection now."""
 
+    def wake(self) -> None:
+        """Has the thread look for what there is to send."""
+
     def join(self, timeout: float | None = None) -> None:
         """Waits for its end."""
 

@@ -6,6 +6,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 import structlog
@@ -20,7 +21,7 @@ from pacsbridge.dimse.library_logs import tame
 from pacsbridge.dimse.negotiation import VERIFICATION
 from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.provider import Provider
-from pacsbridge.dimse.receive import Outlet, Refusals, Stored
+from pacsbridge.dimse.receive import Commit, Outlet, Refusals, Stored
 from pacsbridge.dimse.register import Register
 from pacsbridge.dimse.settings import DimseSettings, Peer
 from pacsbridge.dimse.transport import Connection
@@ -95,12 +96,13 @@ class Listener(AssociationServer):
 
 
 class DimseServer:
-    """C-ECHO and C-STORE on one address.
+    """C-ECHO, C-STORE and Storage Commitment on one address.
 
     `adopt` takes an instance, and returns once it is durable or raises one of `errors`. `spool` opens a file
     for a large instance, given its SOP Class, SOP Instance and Transfer Syntax UID. `refused` hears of an
-    instance that never came as far as `adopt`: too large, disk full, no UIDs. All are called from the
-    threads of the connections.
+    instance that never came as far as `adopt`: too large, disk full, no UIDs. `commit` takes a request for
+    storage commitment, and returns once it is durable; without it there is no such service. All are called
+    from the threads of the connections.
     """
 
     def __init__(
@@ -110,9 +112,13 @@ class DimseServer:
         spool: Callable[[str, str, str], Spool],
         peers: Iterable[Peer] = (),
         refused: Refusals | None = None,
+        commit: Commit | None = None,
     ) -> None:
+        if commit is None:
+            settings = replace(settings, services=settings.services - {"commitment"})
         self._settings = settings
-        self._register = Register(settings, Directory(peers), Outlet(adopt, spool, refused))
+        outlet = Outlet(adopt, spool, refused, commit, settings.ae_title)
+        self._register = Register(settings, Directory(peers), outlet)
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
 

@@ -4,17 +4,21 @@ import ssl
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
-OFFERED = frozenset({"echo", "store"})
+OFFERED = frozenset({"echo", "store", "commitment"})
 """Services that this listener can be asked to provide; others in a configuration are not negotiated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another application entity: AE title, where it calls from (address, network, name), what it may do."""
+    """Another application entity: AE title, where it calls from (address, network, name), what it may do.
+
+    `port` is where it listens itself.
+    """
 
     ae_title: str
     host: str | None = None
     services: frozenset[str] = OFFERED
+    port: int = 104
 
 
 @dataclass(frozen=True, slots=True)

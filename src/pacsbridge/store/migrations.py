@@ -286,6 +286,25 @@ def _reported(op: Operations) -> None:
         sa.Column("study", _KEY, sa.ForeignKey("study.pk"), nullable=False),
     )
     op.create_index("ix_reported_instance_study", "reported_instance", ["study", "source"])
+    _commitments(op)
+
+
+def _commitments(op: Operations) -> None:
+    """What is asked of storage commitment."""
+    op.create_table(
+        "commitment",
+        sa.Column("pk", _KEY, primary_key=True),
+        sa.Column("calling_ae", sa.Text, nullable=False),
+        sa.Column("transaction_uid", sa.Text, nullable=False),
+        sa.Column("asked", sa.LargeBinary, nullable=False),
+        sa.Column("failures", sa.LargeBinary),
+        sa.Column("requested", sa.BigInteger, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("due", sa.BigInteger, nullable=False),
+        sa.UniqueConstraint("calling_ae", "transaction_uid", name="uq_commitment"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_commitment_due", "commitment", ["due"])
 
 
 def _dates(op: Operations, table: str, columns: tuple[str, ...]) -> None:

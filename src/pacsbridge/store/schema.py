@@ -178,6 +178,23 @@ dead_letter = Table(
     Index("ix_dead_letter_key", "key"),
 )
 
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("calling_ae", Text, nullable=False),
+    Column("transaction_uid", Text, nullable=False),
+    Column("asked", LargeBinary, nullable=False),
+    Column("failures", LargeBinary),
+    Column("requested", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    UniqueConstraint("calling_ae", "transaction_uid", name="uq_commitment"),
+    Index("ix_commitment_due", "due"),
+    sqlite_autoincrement=True,
+)
+"""Storage commitment requests whose outcome has not been told yet; row numbers are never used again."""
+
 resource = Table(
     "resource",
     metadata,

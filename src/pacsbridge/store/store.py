@@ -22,6 +22,7 @@ from pacsbridge.store import (
     search,
     states,
 )
+from pacsbridge.store.commitments import Commitments
 from pacsbridge.store.engine import Database
 from pacsbridge.store.index import Batch, Timing
 from pacsbridge.store.records import (
@@ -69,6 +70,7 @@ class Store:
         keep_first: bool = False,
     ) -> None:
         self._database = Database(url, data_dir, password)
+        self.commitments = Commitments(self._database)
         self._counts = planning.Counts()
         self._shelf: search.Bodies = Shelf()
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
@@ -196,10 +198,15 @@ class Store:
             findings.unbury(connection, ARCHIVE, [one.uid for one in told], source)
         return changed
 
-    def park_report(self, source: str, uid: str, digest: bytes, date: str | None, now: int) -> None:
-        """Do not ask an archive again for a study until its record changes."""
+    def park_report(self, source: str, uid: str, digest: bytes | None, date: str | None, now: int) -> None:
+        """Do not ask an archive again for a study until its record changes; without a digest: do."""
         with self._database.write() as connection:
             reports.park(connection, source, uid, digest, date, now)
+
+    def owed_reports(self, source: str, limit: int) -> Sequence[str]:
+        """The studies that an archive is to be asked for again, by whatever date."""
+        with self._database.read() as connection:
+            return reports.owed(connection, source, limit)
 
     def forget_report(self, uid: str) -> int:
         """Have every archive that has a study asked for it again; returns how many those are."""
