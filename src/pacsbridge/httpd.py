@@ -137,7 +137,7 @@ _WELCOME = """pacsbridge
 /fhir/metadata      what the FHIR API can do
 /fhir/openapi.json  the same for tools that read OpenAPI
 /fhir/ImagingStudy  the studies
-/dicomweb           WADO-RS
+/dicomweb           WADO-RS and STOW-RS
 /health/ready       whether every part works
 /metrics            Prometheus text
 

@@ -1,6 +1,6 @@
 """The composition root: parts are made from the configuration, started in order, stopped in reverse.
 
-serve     store ─ intake (packs, indexer) ─ publisher ─ HTTP (FHIR, DICOMweb) ─ DIMSE
+serve     store ─ intake (packs, indexer) ─ publisher ─ commitments ─ HTTP (FHIR, DICOMweb) ─ DIMSE
 import    store ─ intake ─ publisher
 """
 
@@ -16,12 +16,16 @@ import structlog
 
 from pacsbridge import __version__, archives, config, datadir, wiring
 from pacsbridge.bridge.archive_asking import Asking
+from pacsbridge.bridge.commitment import Commitments
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.publish import Publisher
+from pacsbridge.bridge.sources import STOW_URI
 from pacsbridge.config import Config
 from pacsbridge.dicomweb.app import dicomweb_app
+from pacsbridge.dicomweb.receiving import Entrance
 from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.dimse.receive import Caller, Stored
+from pacsbridge.dimse.reporting import Reporter
 from pacsbridge.dimse.server import DimseServer
 from pacsbridge.dimse.settings import DimseSettings
 from pacsbridge.dimse.settings import Limits as DimseLimits
@@ -184,6 +188,7 @@ class Runtime:
         parts.callback(self.intake.stop)
         self.intake.start(look=True)
         self._poll(parts)
+        self._commit(parts)
         self.http = self._http(parts)
         self.http.start()
         parts.callback(self.http.stop)
@@ -215,6 +220,13 @@ class Runtime:
         for connection in self.archives:
             parts.callback(connection.close)
 
+    def _commit(self, parts: ExitStack) -> None:
+        """Storage commitment: what an earlier process left is reported too, whatever is switched on now."""
+        reporter = Reporter(self.settings.dimse.ae_title, self._peers())
+        self.commitments = Commitments(self.store, self.intake, reporter, now)
+        parts.callback(self.commitments.stop)
+        self.commitments.start()
+
     def _http(self, parts: ExitStack) -> HttpServer:
         settings = self.settings
         executor = ThreadPoolExecutor(_HTTP_THREADS, "http")
@@ -230,11 +242,16 @@ class Runtime:
             cursor_secret=sha256(b"cursors:" + id_key(settings, self.store)).digest(),
         )
         dicomweb = DicomwebSettings(
-            settings.dicomweb.base_url, settings.dicomweb.stall_seconds, settings.dicomweb.metadata_jobs
+            settings.dicomweb.base_url,
+            settings.dicomweb.stall_seconds,
+            settings.dicomweb.metadata_jobs,
+            spool_bytes=settings.dimse.spool_bytes,
+            object_bytes=settings.limits.object_bytes,
         )
+        entrance = Entrance(self.intake, self._sources.of_uri(STOW_URI))
         applications = {
             "/fhir": fhir_app(self.store, fhir, executor, self._asking(parts)),
-            "/dicomweb": dicomweb_app(self.store, self.intake.packs, dicomweb, executor),
+            "/dicomweb": dicomweb_app(self.store, self.intake.packs, dicomweb, executor, entrance),
         }
         checks = {
             "store": self._store_fault,
@@ -272,11 +289,21 @@ class Runtime:
     def _dimse_fault(self) -> str | None:
         return None if self._listening else "DIMSE does not listen"
 
-    def _dimse(self) -> DimseServer:
-        peers = [
-            DimsePeer(peer.ae_title, peer.host, frozenset(peer.services)) for peer in self.settings.peers
+    def _peers(self) -> list[DimsePeer]:
+        return [
+            DimsePeer(peer.ae_title, peer.host, frozenset(peer.services or ()), peer.port)
+            for peer in self.settings.peers
         ]
-        return DimseServer(dimse_settings(self.settings), self._take, self.intake.spool, peers, self._refuse)
+
+    def _dimse(self) -> DimseServer:
+        return DimseServer(
+            dimse_settings(self.settings),
+            self._take,
+            self.intake.spool,
+            self._peers(),
+            self._refuse,
+            self.commitments.request,
+        )
 
     def _take(self, stored: Stored) -> None:
         """An instance that came by C-STORE; a command that names none is at odds with every data set."""

@@ -8,6 +8,9 @@ from pacsbridge.kernel.identity import Context, source_uri
 IMPORT_URI = "urn:pacsbridge:import"
 """The source of files that are imported by command."""
 
+STOW_URI = "urn:pacsbridge:stow"
+"""The source of instances that come over HTTP."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

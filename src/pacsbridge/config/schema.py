@@ -53,7 +53,7 @@ class Dimse:
     spool_bytes: int = key(
         kinds.whole(65536, 1024 * MIB),
         8 * MIB,
-        "Instances up to this size are received in memory, larger ones in a file of their own.",
+        "Instances up to this size are received in memory, larger ones in a file of their own; STOW-RS too.",
     )
     first_pdu_seconds: float = key(
         kinds.number(0.1, 3600), 15.0, "How long a caller may take to ask for its association."
@@ -164,7 +164,7 @@ class Fhir:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dicomweb:
-    """WADO-RS over what the bridge holds."""
+    """WADO-RS over what the bridge holds, and STOW-RS into it."""
 
     base_url: str = key(
         kinds.BASE_URL,
@@ -174,7 +174,7 @@ class Dicomweb:
         derived="beside fhir.base_url",
     )
     stall_seconds: float = key(
-        kinds.number(1, 3600), 60.0, "A client that takes nothing for so long is cut off."
+        kinds.number(1, 3600), 60.0, "A client that takes or sends nothing for so long is cut off."
     )
     metadata_jobs: int = key(kinds.whole(1, 64), 2, "Metadata requests that are worked on at the same time.")
 

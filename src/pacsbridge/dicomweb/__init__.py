@@ -4,6 +4,8 @@ app        routes, settings               retrieve   GET of the instances themse
 accept     Accept negotiation             metadata   GET of their DICOM JSON
 multipart  part heads, lengths            stream     bytes from the packs to the socket
 faults     errors → status and JSON       target     UIDs of a URL → what is held
+store      POST of instances               receiving  one instance while it arrives
+receipt    what a client is told of it     multipart_reader  bytes of a body → its parts
 """
 
 from pacsbridge.dicomweb.app import dicomweb_app

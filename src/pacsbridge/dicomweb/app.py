@@ -9,8 +9,11 @@ from aiohttp import web
 from pacsbridge.blobs.packs import Packs
 from pacsbridge.dicomweb.faults import Handler, answer_faults, mark
 from pacsbridge.dicomweb.metadata import metadata
+from pacsbridge.dicomweb.receiving import Entrance
 from pacsbridge.dicomweb.retrieve import retrieve
 from pacsbridge.dicomweb.service import SERVICE, DicomwebSettings, Service
+from pacsbridge.dicomweb.store import STORING, Storing
+from pacsbridge.dicomweb.store import store as store_instances
 from pacsbridge.dicomweb.stream import Courier
 from pacsbridge.store.store import Store
 
@@ -34,8 +37,6 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("GET", STUDY + "/series"): "search (QIDO-RS)",
     ("GET", STUDY + "/instances"): "search (QIDO-RS)",
     ("GET", SERIES + "/instances"): "search (QIDO-RS)",
-    ("POST", "/studies"): "storing (STOW-RS)",
-    ("POST", STUDY): "storing (STOW-RS)",
     ("GET", INSTANCE + "/frames/{frames}"): "retrieval of frames",
     ("GET", INSTANCE + "/bulkdata/{path:.+}"): "retrieval of bulk data",
     **{("GET", level + "/rendered"): "rendering" for level in (STUDY, SERIES, INSTANCE)},
@@ -45,20 +46,35 @@ NOT_YET: Mapping[tuple[str, str], str] = {
 
 
 def dicomweb_app(
-    store: Store, packs: Packs, settings: DicomwebSettings, executor: Executor
+    store: Store,
+    packs: Packs,
+    settings: DicomwebSettings,
+    executor: Executor,
+    entrance: Entrance | None = None,
 ) -> web.Application:
-    """The application to be mounted under `/dicomweb`; `executor` runs all that blocks."""
+    """The application to be mounted under `/dicomweb`; `executor` runs all that blocks.
+
+    `entrance`: where stored instances go; without it there is no storing (501).
+    """
     app = web.Application(middlewares=[answer_faults])
     app.on_response_prepare.append(mark)
     courier = Courier(packs, executor, settings.stall_seconds)
     describing = asyncio.Semaphore(settings.metadata_jobs)
     app[SERVICE] = Service(store, packs, settings, executor, courier, describing)
     app.router.add_routes([web.get(path, handler) for path, handler in READS.items()])
+    _add_storing(app, entrance)
     app.router.add_get("", _nothing)
     app.router.add_routes(
         [web.route(method, path, _not_yet(what)) for (method, path), what in NOT_YET.items()]
     )
     return app
+
+
+def _add_storing(app: web.Application, entrance: Entrance | None) -> None:
+    if entrance is not None:
+        app[STORING] = Storing(entrance, app[SERVICE])
+    handler = store_instances if entrance is not None else _not_yet("storing (STOW-RS)")
+    app.router.add_routes([web.post("/studies", handler), web.post(STUDY, handler)])
 
 
 async def _nothing(_request: web.Request) -> web.StreamResponse:

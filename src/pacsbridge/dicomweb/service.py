@@ -20,13 +20,18 @@ T = TypeVar("T")
 class DicomwebSettings:
     """`base_url`: the absolute URL of this service without a trailing slash, as clients reach it.
 
-    `stall_seconds`: a client that takes nothing for so long is cut off. `metadata_jobs`: how many threads of
-    the executor may read headers for metadata at once, so that other requests keep some.
+    `stall_seconds`: a client that takes or sends nothing for so long is cut off. `metadata_jobs`: how many
+    threads of the executor may read headers for metadata at once, so that other requests keep some;
+    `store_jobs`: the same for storing. An instance up to `spool_bytes` is received in memory, one above
+    `object_bytes` is refused.
     """
 
     base_url: str
     stall_seconds: float = 60.0
     metadata_jobs: int = 2
+    store_jobs: int = 4
+    spool_bytes: int = 8 << 20
+    object_bytes: int = 2048 << 20
 
 
 @dataclass(frozen=True, slots=True)
