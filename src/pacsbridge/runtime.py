@@ -4,6 +4,7 @@ serve     store ─ intake (packs, indexer) ─ publisher ─ commitments ─ HT
 import    store ─ intake ─ publisher
 """
 
+import gc
 import shutil
 import time
 from collections.abc import Iterator
@@ -39,6 +40,13 @@ from pacsbridge.store.store import Store
 log = structlog.get_logger("pacsbridge.runtime")
 
 _HTTP_THREADS = 8
+
+
+def settle() -> None:
+    """What is there by now stays: the garbage collector need not look at it again, nor so often at others."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def now() -> int:

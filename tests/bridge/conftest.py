@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.remote import hostile
 
+from pacsbridge.bridge.archive_records import FIELDS
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.part10 import part10_head
 from pacsbridge.kernel.publication import EndpointSpec, Publication
+from pacsbridge.remote.qido import Archive
+from pacsbridge.remote.settings import ArchiveSettings
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import Store
 
@@ -242,3 +246,18 @@ class _Dicom:
 def world_type() -> type[World]:
     """For tests that share a world between examples."""
     return World
+
+
+@pytest.fixture
+def pacs() -> Iterator[hostile.HostileArchive]:
+    """An archive that holds nothing and does no harm yet."""
+    with hostile.running() as archive:
+        yield archive
+
+
+@pytest.fixture
+def asked(pacs: hostile.HostileArchive) -> Iterator[Archive]:
+    """What asks that archive, without any patience."""
+    archive = Archive(ArchiveSettings("main", pacs.url, tries=1), FIELDS, sleep=lambda _seconds: None)
+    yield archive
+    archive.close()

@@ -193,7 +193,7 @@ def test_what_cannot_be_had_whole_is_on_record(here: Here, make_archive: Any) ->
     for number in range(30):
         archive.holdings.add(hostile.study(f"2.999.{number + 1}", RECENT, "120000"))
     here.rounds(archive.url).recent()
-    assert any("only a part of this window" in why for _key, why, _attempts in here.reasons())
+    assert any("or gives only a part of it" in why for _key, why, _attempts in here.reasons())
 
 
 def test_a_load_that_is_interrupted_goes_on(here: Here, make_archive: Any) -> None:
@@ -285,6 +285,27 @@ def test_an_archive_at_fault_has_deleted_nothing(here: Here, make_archive: Any, 
     later = here.rounds(archive.url)
     assert later.recent().gone == 0
     assert later.state.error is None
+
+
+def test_days_at_which_an_archive_fails_are_gone_round(here: Here, make_archive: Any) -> None:
+    """A lost file makes it fail wherever that study is listed: the others are taken, its day is told."""
+    archive = make_archive(3)
+    archive.holdings.add(hostile.study("2.999.50", OLD))
+    archive.holdings.add(hostile.study("2.999.51", "20150602"))
+
+    def answer(exchange: hostile.Exchange) -> None:
+        if any(hostile.text(row, "0020000D") == "2.999.50" for row in archive.found(exchange.asked)):
+            exchange.send(500)
+        else:
+            exchange.search()
+
+    archive.routes["/dicom-web/studies"] = answer
+    rounds = here.rounds(archive.url)
+    assert rounds.load().changed == 4
+    here.publish(archive.url)
+    assert here.world.published("2.999.51")["numberOfInstances"] == 4
+    assert [key for key, _why, _attempts in here.reasons()] == ["20150601", "everything"]
+    assert rounds.state.loaded
 
 
 def test_an_answer_about_others_denies_nothing(here: Here, make_archive: Any) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,20 +111,36 @@ class Bridge:
             self.process.wait()
 
 
-@pytest.fixture
-def make_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+@contextmanager
+def _bridges(folder: Path) -> Iterator[Callable[..., Bridge]]:
     """Makes bridges; whatever still runs at the end is killed."""
     bridges: list[Bridge] = []
 
     def make(config: str = "", dimse: str = "", data_dir: Path | None = None) -> Bridge:
-        folder = tmp_path / f"bridge{len(bridges)}"
-        folder.mkdir()
-        bridges.append(Bridge(folder, config, dimse, data_dir))
+        own = folder / f"bridge{len(bridges)}"
+        own.mkdir()
+        bridges.append(Bridge(own, config, dimse, data_dir))
         return bridges[-1]
 
-    yield make
-    for bridge in bridges:
-        bridge.kill()
+    try:
+        yield make
+    finally:
+        for bridge in bridges:
+            bridge.kill()
+
+
+@pytest.fixture
+def make_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+    """Makes bridges for a test."""
+    with _bridges(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_lasting_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Bridge]]:
+    """Makes bridges that the tests of a module share."""
+    with _bridges(tmp_path_factory.mktemp("bridges")) as make:
+        yield make
 
 
 @pytest.fixture

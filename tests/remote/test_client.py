@@ -35,7 +35,8 @@ DECLINED = (400, 402, *range(404, 408), *range(409, 419), 422, 431, 451)
 
 OUTCOMES: dict[str, tuple[Fault, type[PacsbridgeError], str, int]] = {
     **{f"{code}": (status(code), Unavailable, f"HTTP {code}", 3) for code in (408, 429)},
-    **{f"{code}": (status(code), Unavailable, f"HTTP {code}", 3) for code in (500, 501, 502, 503, 504, 599)},
+    **{f"{code}": (status(code), Unavailable, f"HTTP {code}", 3) for code in (502, 503, 504, 599)},
+    **{f"{code}": (status(code), BadAnswer, f"HTTP {code}", 3) for code in (500, 501)},
     **{
         f"{code}": (status(code), Unavailable, f"refuses our credentials (HTTP {code})", 1)
         for code in (401, 403)
@@ -326,17 +327,17 @@ def test_urls_of_others_are_not_asked(
 
 def test_the_circuit_opens(archive: HostileArchive, client: Client, clock: Clock) -> None:
     """Three requests fail, whatever their tries; then nobody is asked; then one try; then all is well."""
-    archive.faults.extend([status(500)] * 10)
+    archive.faults.extend([status(503)] * 10)
     for number in range(3):
         assert client.circuit.state == "closed"
-        with pytest.raises(Unavailable, match=r"^HTTP 500$"):
+        with pytest.raises(Unavailable, match=r"^HTTP 503$"):
             client.get("/studies")
         assert len(archive.asked) == 3 * (number + 1)
     assert client.circuit.state == "open"
     with pytest.raises(Unavailable, match="left alone"):
         client.get("/studies")
     clock.now += 1
-    with pytest.raises(Unavailable, match=r"^HTTP 500$"):
+    with pytest.raises(Unavailable, match=r"^HTTP 503$"):
         client.get("/studies")
     assert (len(archive.asked), client.circuit.state) == (10, "open")
     clock.now += 2
@@ -348,7 +349,7 @@ def test_the_circuit_opens(archive: HostileArchive, client: Client, clock: Clock
 def test_a_bad_answer_is_an_answer(archive: HostileArchive, client: Client, fault: Fault) -> None:
     """The archive is there: its failures from before are forgotten."""
     for _ in range(5):
-        archive.faults.extend([status(500)] * 6 + [fault])
+        archive.faults.extend([status(503)] * 6 + [fault])
         for kind in (Unavailable, Unavailable, BadAnswer):
             with pytest.raises(kind):
                 client.get("/studies")

@@ -11,7 +11,12 @@ ANYWAY_SECONDS = 600.0
 """How often the last days are listed all the same: Orthanc forgets changes when it is stopped."""
 
 SEARCHED_SECONDS = 3600.0
-"""How often all is listed at most to find what was deleted: Orthanc counts studies, and no more."""
+"""How long at most until all is listed again to find what was deleted: Orthanc counts studies, and no more.
+
+It is sooner where that takes little: a twentieth of the time goes into it.
+"""
+
+_LEAST_SECONDS = 2.0
 
 
 class Changes:
@@ -26,7 +31,7 @@ class Changes:
         self._find = find
         self._clock = clock
         self._orthanc: OrthancChanges | None = None
-        self._listed = self._searched = -math.inf
+        self._listed = self._search_again = -math.inf
 
     def follow(self, rounds: Rounds) -> None:
         """Take what has changed: by the changes where there are any, else by listing the last days.
@@ -45,14 +50,16 @@ class Changes:
     def _follow(self, orthanc: OrthancChanges, rounds: Rounds, due: bool) -> None:
         state = rounds.state
         if due and (state.changes is None or orthanc.last() < state.changes):  # new here, or begun anew there
-            state.changes, state.counted = orthanc.last(), orthanc.count()
+            last, counted = orthanc.last(), orthanc.count()
             rounds.full() if state.loaded else rounds.recent()
             self._listed = self._clock()
+            state.changes, state.counted, state.lost = last, counted, 0
+            rounds.keep()
             return
         changed = self._take_named(orthanc, rounds)
         counted = orthanc.count()
-        if counted < state.counted:
-            self._look_for_gone(rounds, state.counted - counted)
+        if counted < state.counted or state.lost:
+            self._look_for_gone(rounds, counted)
         elif due or (counted > state.counted and not changed):
             rounds.recent()
             self._listed = self._clock()
@@ -72,9 +79,16 @@ class Changes:
         rounds.state.changes = number
         return bool(named)
 
-    def _look_for_gone(self, rounds: Rounds, lost: int) -> None:
+    def _look_for_gone(self, rounds: Rounds, counted: int) -> None:
         """Find the studies that were deleted: among the last days, else among all, but not all the time."""
-        tally = rounds.recent()
-        if tally.gone < lost and self._clock() - self._searched > SEARCHED_SECONDS:
-            self._searched = self._clock()
+        state = rounds.state
+        gone = rounds.recent().gone
+        self._listed = self._clock()
+        state.lost = max(0, state.lost + max(0, state.counted - counted) - gone)
+        state.counted = counted
+        begun = self._clock()
+        if state.lost and begun >= self._search_again:
             rounds.full()
+            took = self._clock() - begun
+            self._search_again = self._clock() + min(SEARCHED_SECONDS, max(_LEAST_SECONDS, 20 * took))
+            state.lost = 0

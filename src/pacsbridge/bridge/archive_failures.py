@@ -16,6 +16,9 @@ log = structlog.get_logger("pacsbridge.bridge")
 PARKED_AFTER = 5
 """How often a study is tried before it is left alone until its record changes."""
 
+FRUITLESS = 10
+"""How often a round may have no study at all; then they are passed over: it may be theirs all the same."""
+
 
 class Failures:
     """Those of one round. `one_went_well`: the archive is all right, so it is the studies that are not."""
@@ -31,14 +34,14 @@ class Failures:
         """A study failed; any thread may call this."""
         self._waiting.append((one, why))
 
-    def settle(self) -> int:
+    def settle(self, fruitless: int = 0) -> int:
         """Put on record what has failed; returns how many studies that is.
 
-        Raises BadAnswer where several failed and none went well: then it is none of theirs, and they are due
-        again in the next round.
+        Raises BadAnswer where several failed and none went well, unless that has been so too often: then it
+        is none of theirs, and they are due again in the next round.
         """
         failed, self._waiting = self._waiting, []
-        if len(failed) > 1 and not self.one_went_well:
+        if len(failed) > 1 and not self.one_went_well and fruitless < FRUITLESS:
             raise BadAnswer(f"no study could be had: {failed[0][1]}")
         for one, why in failed:
             self._record(one, why)
@@ -51,5 +54,5 @@ class Failures:
     def _record(self, one: Record, why: str) -> None:
         metrics.ARCHIVE_STUDIES.labels(self._source.name, "failed").inc()
         log.warning("study_not_fetched", uid=one.uid, source=self._source.name, reason=why)
-        if self.bury(one.uid, why) >= PARKED_AFTER:
-            self._store.park_report(self._source.uri, one.uid, one.digest, one.date, self._clock())
+        digest = one.digest if self.bury(one.uid, why) >= PARKED_AFTER else None
+        self._store.park_report(self._source.uri, one.uid, digest, one.date, self._clock())

@@ -6,10 +6,12 @@ learned once, and kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from pacsbridge.errors import BadAnswer
+from pacsbridge.kernel.attributes import BY_TAG
 from pacsbridge.kernel.windows import EVERYTHING, Window
 from pacsbridge.remote.qido import Archive, Rows
 
@@ -17,26 +19,43 @@ Row = Mapping[str, Any]
 
 STUDY_UID = "0020000D"
 _STUDY_DATE = "00080020"
+_STUDY_TIME = "00080030"
 
-_ROUND = frozenset((10, 12, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000))
+MOST_FAULTS = 16
+"""Bad answers in a row that may be about single days: as many as it takes to get from ten years to one."""
+
+ROUND = frozenset((10, 12, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10000))
 """Numbers at which servers stop without a word."""
 
 
 @dataclass(slots=True)
 class Habits:
-    """What has been learned about an archive. `cap`: it never returns more rows than that."""
+    """What has been learned about an archive.
+
+    `most` is the largest number of rows that it has ever given at once; `cap` the number at which it was seen
+    to stop, 0 for none. `no_lists`: it does not take lists of UIDs.
+    """
 
     cap: int = 0
-    no_caps: list[int] = field(default_factory=list)
+    most: int = 0
     ignores_offset: bool = False
     ignores_dates: bool = False
     no_lists: bool = False
 
+    def note(self, number: int) -> None:
+        """So many rows came at once: nothing below is a cap."""
+        self.most = max(self.most, number)
+        if number > self.cap:
+            self.cap = 0
+
     def may_have_more(self, rows: Rows, page: int) -> bool:
-        """Whether there may be more rows behind these."""
-        number = len(rows.rows) + rows.dropped
-        full = number >= page or (self.cap and number >= self.cap)
-        return bool(rows.more or full or (number in _ROUND and number not in self.no_caps))
+        """Whether there may be more rows behind these; more than a page are those of a deaf archive."""
+        number = count(rows)
+        return number > 0 and (rows.more or number in (page, self.cap) or self.is_round(number))
+
+    def is_round(self, number: int) -> bool:
+        """Whether it may be a cap that nobody has told of."""
+        return number in ROUND and number >= self.most
 
 
 class Listing:
@@ -48,60 +67,108 @@ class Listing:
         self._habits = habits
         self._today = today
         self.cut: list[Window] = []
+        self._faults = 0
+        self._fault: BadAnswer | None = None
+        self._one_went_well = False
 
     def pages(self, window: Window) -> Iterator[Sequence[Row]]:
         """The records; some perhaps twice. Raises Unavailable, BadAnswer."""
-        waiting = [EVERYTHING if self._habits.ignores_dates else window]
-        while waiting:
-            one = waiting.pop()
-            rows = self._ask(one, 0)
-            yield rows.rows
-            if self._is_elsewhere(one, rows.rows):
-                self._habits.ignores_dates = True
-                one, waiting = EVERYTHING, []
-            if not self._habits.may_have_more(rows, self._page):
-                continue
-            if parts := one.by_days(self._today()):
-                waiting.extend(reversed(parts))
-            else:
-                yield from self._further(one, rows)
+        if not self._habits.ignores_dates:
+            yield from self._by_days(window)
+        if self._habits.ignores_dates:
+            yield from self._by_days(EVERYTHING)
+        if self._fault is not None and not self._one_went_well:
+            raise self._fault
 
-    def _ask(self, window: Window, offset: int) -> Rows:
-        return self._archive.studies(window.match(), limit=self._page, offset=offset)
+    def _ask(self, window: Window, offset: int = 0) -> Rows:
+        rows = self._archive.studies(window.match(), limit=self._page, offset=offset)
+        self._habits.note(count(rows))
+        return rows
 
-    def _further(self, window: Window, first: Rows) -> Iterator[Sequence[Row]]:
-        """What is behind the first page of a window that has no shorter days."""
-        if self._habits.ignores_offset:
-            yield from self._by_times(window)
+    def _by_days(self, window: Window) -> Iterator[Sequence[Row]]:
+        """A window, and where that is too much its parts; ends where dates turn out to be ignored."""
+        rows = self._answer(window)
+        if isinstance(rows, BadAnswer):
+            yield from self._around(rows, window)
             return
-        begun, last, offset = uids(first.rows), first, len(first.rows) + first.dropped
-        while self._habits.may_have_more(last, self._page):
-            rows = self._ask(window, offset)
-            self._learn(rows, offset)
-            if rows.rows and uids(rows.rows) <= begun | uids(last.rows):
-                self._habits.ignores_offset = True
-                yield from self._by_times(window)
-                return
-            yield rows.rows
-            last, offset = rows, offset + len(rows.rows) + rows.dropped
+        yield rows.rows
+        if self._is_elsewhere(window, rows.rows):
+            self._habits.ignores_dates = True
+        elif self._has_more(window, rows):
+            yield from self._learning(rows, self._behind(window, rows))
 
-    def _learn(self, rows: Rows, offset: int) -> None:
-        """Whether an archive stops at the number of rows that its first page had."""
-        habits = self._habits
-        if offset >= self._page or habits.cap:
-            return
-        if rows.rows:
-            habits.cap = offset
-        elif offset not in habits.no_caps:
-            habits.no_caps.append(offset)
+    def _answer(self, window: Window) -> Rows | BadAnswer:
+        try:
+            rows = self._ask(window)
+        except BadAnswer as exc:
+            self._faults, self._fault = self._faults + 1, exc
+            return exc
+        self._faults, self._one_went_well = 0, True
+        return rows
 
-    def _by_times(self, window: Window) -> Iterator[Sequence[Row]]:
-        parts = window.by_times()
+    def _around(self, fault: BadAnswer, window: Window) -> Iterator[Sequence[Row]]:
+        """The parts of a window that an archive fails at, for what they have; a day is cut.
+
+        Raises the fault where too many came in a row: then it is no day's, but the archive's.
+        """
+        if self._faults > MOST_FAULTS:
+            raise fault
+        parts = window.by_days(self._today())
         if not parts:
             self.cut.append(window)
         for part in parts:
-            rows = self._ask(part, 0)
+            yield from self._by_days(part)
+
+    def _has_more(self, window: Window, rows: Rows) -> bool:
+        if not self._habits.may_have_more(rows, self._page):
+            return False
+        number = count(rows)
+        told = rows.more or number in (self._page, self._habits.cap)
+        return told or self._habits.ignores_offset or count(self._ask(window, number)) > 0
+
+    def _behind(self, window: Window, rows: Rows) -> Iterator[Sequence[Row]]:
+        parts = window.by_days(self._today())
+        for part in parts:
+            if not self._habits.ignores_dates:
+                yield from self._by_days(part)
+        if not parts:
+            yield from self._further(window, rows)
+
+    def _learning(self, first: Rows, behind: Iterator[Sequence[Row]]) -> Iterator[Sequence[Row]]:
+        """What is behind a first page; where there is anything, the archive stops at so many rows."""
+        known, number, more = uids(first.rows), count(first), False
+        for page in behind:
+            more = more or not uids(page) <= known
+            yield page
+        if more and number < self._page and number >= self._habits.most:
+            self._habits.cap = number
+
+    def _further(self, window: Window, first: Rows) -> Iterator[Sequence[Row]]:
+        """What is behind the first page of a window that has no shorter days."""
+        last, offset = first, count(first)
+        while not self._habits.ignores_offset and self._habits.may_have_more(last, self._page):
+            rows = self._ask(window, offset)
+            self._habits.ignores_offset = self._repeats(rows, first, last)
             yield rows.rows
+            last, offset = rows, offset + count(rows)
+        if self._habits.ignores_offset:
+            yield from self._by_times(window)
+
+    def _repeats(self, rows: Rows, first: Rows, last: Rows) -> bool:
+        """Whether a page is an earlier one again; what is left of a list that has moved is not."""
+        here, begun = uids(rows.rows), uids(first.rows)
+        if not here:
+            return bool(rows.rows) and rows.rows == last.rows
+        old = here <= begun | uids(last.rows)
+        return here == begun or (old and self._habits.may_have_more(rows, self._page))
+
+    def _by_times(self, window: Window) -> Iterator[Sequence[Row]]:
+        parts = [(part, self._ask(part)) for part in window.by_times()]
+        yield from (rows.rows for _part, rows in parts)
+        if not parts or _is_deaf_to_times(parts):
+            self.cut.append(window)
+            return
+        for part, rows in parts:
             if self._habits.may_have_more(rows, self._page):
                 yield from self._by_times(part)
 
@@ -109,6 +176,19 @@ class Listing:
         """Whether the archive pays no heed to dates."""
         dates = (study_date(row) for row in rows)
         return any(day is not None and not window.covers(day) for day in dates)
+
+
+def _is_deaf_to_times(parts: Sequence[tuple[Window, Rows]]) -> bool:
+    """Whether an archive gives studies of other times, or the same ones for both parts of a day."""
+    answers = [rows.rows for _part, rows in parts]
+    times = ((part, study_time(row)) for part, rows in parts for row in rows.rows)
+    elsewhere = any(time is not None and not part.covers_time(time) for part, time in times)
+    return elsewhere or (bool(answers[0]) and answers[0] == answers[1])
+
+
+def count(rows: Rows) -> int:
+    """How many rows an archive gave, those that cannot be used among them."""
+    return len(rows.rows) + rows.dropped
 
 
 def uids(rows: Sequence[Row]) -> set[str]:
@@ -122,9 +202,26 @@ def study_date(row: Row) -> str | None:
     return text if len(text) == 8 and text.isascii() and text.isdigit() else None
 
 
+def study_time(row: Row) -> int | None:
+    """The Study Time of a record in seconds of the day, None where it is none."""
+    text = (first_text(row, _STUDY_TIME) or "").partition(".")[0]
+    if len(text) not in (2, 4, 6) or not (text.isascii() and text.isdigit()):
+        return None
+    padded = text.ljust(6, "0")
+    return int(padded[:2]) * 3600 + int(padded[2:4]) * 60 + int(padded[4:])
+
+
+def element(row: Row, tag: str) -> Any:
+    """An element of a row, by its tag or by its keyword; None where it lacks."""
+    for name in (tag, tag.lower(), BY_TAG[int(tag, 16)].keyword):
+        if name in row:
+            return row[name]
+    return None
+
+
 def first_text(row: Row, tag: str) -> str | None:
     """The first value of an element where it is a text."""
-    element = row.get(tag)
-    values = element.get("Value") if isinstance(element, Mapping) else None
-    value = values[0] if isinstance(values, list) and values else None
-    return value if isinstance(value, str) else None
+    found = element(row, tag)
+    values = found.get("Value") if isinstance(found, Mapping) else None
+    value = values[0] if isinstance(values, list) and values else values
+    return value.strip(" \0") or None if isinstance(value, str) else None

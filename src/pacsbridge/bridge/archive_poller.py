@@ -69,8 +69,8 @@ class Poller:
 
     def _rest(self) -> None:
         if self._clock() >= self._due:
-            self._due = self._clock() + self._poll_seconds
             self._changes.follow(self._rounds)
+            self._due = self._clock() + self._poll_seconds
         if not self._rounds.state.loaded:
             self._rounds.load(lambda: self._clock() >= self._due)
             self._tell_load()

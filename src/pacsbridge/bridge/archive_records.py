@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from pacsbridge.bridge.archive_listing import STUDY_UID, Row, first_text, study_date
+from pacsbridge.bridge.archive_listing import STUDY_UID, Row, element, first_text, study_date
 from pacsbridge.dicom.dicom_json import from_json
 from pacsbridge.dicom.limits import DEFAULT, Limits
 from pacsbridge.errors import NotUnderstood, PacsbridgeError, Refused
@@ -42,7 +42,9 @@ LEVELS: Mapping[str, tuple[Level, ...]] = {
 }
 """How deep an archive is asked → the levels of the facts in a row."""
 
-_COUNTED = frozenset(FIELDS["studies"])
+
+_OF_SERIES = frozenset(_tags(*keywords(Level.SERIES))) - frozenset(_tags(*keywords(Level.INSTANCE)))
+"""The elements of an instance's row that are its series' alone."""
 
 
 class Record(NamedTuple):
@@ -62,14 +64,14 @@ def record(row: Row, limits: Limits = DEFAULT) -> Record:
     if uid is None:
         raise NotUnderstood("StudyInstanceUID is missing or no UID", "StudyInstanceUID")
     expected = unsigned(attributes.text("NumberOfStudyRelatedInstances") or "")
-    kept = {tag: element for tag, element in row.items() if tag in _COUNTED}
+    kept = {tag: found for tag in FIELDS["studies"] if (found := element(row, tag)) is not None}
     digest = sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).digest()
     return Record(uid, digest, study_date(row), attributes, expected)
 
 
 def study_of(row: Row, only: str | None) -> str | None:
     """The study that a row of series or instances belongs to; `only` where it does not say."""
-    return checked_uid((first_text(row, STUDY_UID) or "").strip(" \0")) or only
+    return checked_uid(first_text(row, STUDY_UID) or "") or only
 
 
 def report(of: Record, rows: Iterable[Row], level: str, context: Context, limits: Limits = DEFAULT) -> Report:
@@ -98,25 +100,40 @@ class _Series:
         self._limits = limits
         self._facts: dict[str, Values] = {}
         self._instances: dict[str, dict[str, Values]] = {}
+        self._series: dict[bytes, str] = {}
         self._above: tuple[Values, Values] = ({}, {})
         self.issues: list[tuple[str, Issue]] = []
 
     def take(self, study_uid: str, row: Row) -> None:
-        """One row more; one that cannot be used is noted and left out."""
+        """One row more; one that cannot be used is noted and left out.
+
+        Instances of a series mostly say the same of it, which is then read once.
+        """
+        shared = {tag: one for tag, one in row.items() if tag in _OF_SERIES}
+        uid = self._series.get(orjson.dumps(shared)) if self._levels == LEVELS["instance"] else None
+        levels = self._levels if uid is None else (Level.INSTANCE,)
+        own = row if uid is None else {tag: one for tag, one in row.items() if tag not in _OF_SERIES}
         try:
-            facts, issues = extract_levels(from_json(row, self._limits), self._levels, self._context)
+            facts, issues = extract_levels(from_json(own, self._limits), levels, self._context)
         except Refused as exc:
             self._note(study_uid, exc)
             return
-        series, instance = facts[2], facts[3]
+        self.issues.extend((facts[3].get("uid", study_uid), issue) for issue in issues)
         if facts[1]:
             self._above = self.over(facts[0], facts[1])
-        self.issues.extend((instance.get("uid", study_uid), issue) for issue in issues)
-        known = self._facts.get(series["uid"])
+        if uid is None:
+            uid = self._merge(facts[2])
+            self._series[orjson.dumps(shared)] = uid
+        if facts[3]:
+            self._instances.setdefault(uid, {})[facts[3]["uid"]] = facts[3]
+
+    def _merge(self, series: Values) -> str:
+        """Facts of a series over those that are known; returns its UID."""
+        uid: str = series["uid"]
+        known = self._facts.get(uid)
         rules = RULES[Level.SERIES]
-        self._facts[series["uid"]] = series if known is None else merge(Level.SERIES, rules, known, series)[0]
-        if instance:
-            self._instances.setdefault(series["uid"], {})[instance["uid"]] = instance
+        self._facts[uid] = series if known is None else merge(Level.SERIES, rules, known, series)[0]
+        return uid
 
     def _note(self, study_uid: str, fault: PacsbridgeError) -> None:
         self.issues.append((study_uid, Issue(getattr(fault, "parameter", None) or "DataSet", "", str(fault))))

@@ -8,22 +8,24 @@ A round that fails leaves everything as it is: the next one goes on from there. 
 asked for a study by its UID, makes that study gone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 
 import structlog
 
 from pacsbridge import metrics
 from pacsbridge.bridge.archive_details import Details, batches
 from pacsbridge.bridge.archive_failures import Failures
-from pacsbridge.bridge.archive_listing import Listing, Row
+from pacsbridge.bridge.archive_listing import Listing, Row, count, study_date
 from pacsbridge.bridge.archive_pipeline import Pipeline
 from pacsbridge.bridge.archive_records import Record, record, report
+from pacsbridge.bridge.archive_rules import ArchiveRules as ArchiveRules
+from pacsbridge.bridge.archive_rules import Tally as Tally
 from pacsbridge.bridge.archive_state import DONE, ArchiveState, read_state, write_state
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.limits import DEFAULT, Limits
-from pacsbridge.errors import BadAnswer, Refused, Unavailable, reason
+from pacsbridge.errors import BadAnswer, Refused, reason
 from pacsbridge.kernel.windows import EVERYTHING, Window, before, length_for, lookback
 from pacsbridge.remote.qido import Archive
 from pacsbridge.store.records import KnownReport, Reported
@@ -34,34 +36,13 @@ log = structlog.get_logger("pacsbridge.bridge")
 UNCOUNTED = 600 * 1_000_000
 """How often a study is asked for whose record does not count its instances, in microseconds."""
 
+MOST_OWED = 100
+"""Studies outside the last days that a round asks for again: those that failed, or are to be retried."""
+
 MANY_GONE = 100
 """Studies that may vanish at once; more of them, and more than half of all, are taken for a fault."""
 
 _Pipeline = Pipeline[Sequence[Record], Sequence[Reported]]
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveRules:
-    """How an archive is kept up with; `on_delete` is "entered-in-error", "unknown", "delete" or "ignore".
-
-    `level`, a key of `LEVELS`, says how deep studies are asked for.
-    """
-
-    lookback_days: int = 7
-    on_delete: str = "entered-in-error"
-    level: str = "instance"
-    page: int = 500
-    connections: int = 4
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a round came to: studies that were listed, that are new or have changed, gone, or failed."""
-
-    listed: int = 0
-    changed: int = 0
-    gone: int = 0
-    failed: int = 0
 
 
 Told = Callable[[Tally, ArchiveState], None]
@@ -101,6 +82,7 @@ class Rounds:
         self._limits = limits
         self.state = read_state(store, source.uri)
         self.tally = Tally()
+        self._taken: dict[str, bytes] = {}
         self._failures = Failures(store, source, clock)
 
     def usual(self) -> Tally:
@@ -115,25 +97,35 @@ class Rounds:
     def recent(self) -> Tally:
         """List the last days again, and take what has changed or is gone."""
         today = self._begin()
+        days, listed = self._rules.lookback_days + 1, 0
         with self._pipeline() as pipeline:
             for window in lookback(today, self._rules.lookback_days, self.state.recent_days):
                 if self._everything(pipeline, gone=True):
                     break
-                days = min((today - (window.first or today)).days + 1, self.state.recent_days)
-                listed = self._window(pipeline, window, gone=True)
-                longest = self._rules.lookback_days + 1
-                self.state.recent_days = min(length_for(days, listed, self._rules.page), longest)
+                listed += self._window(pipeline, window, gone=True)
+            else:
+                self.state.recent_days = min(length_for(days, listed, self._rules.page), days)
+            gone = [uid for uid in self._owed() if not self._is_there(pipeline, uid)]
+        self._withdraw(gone)
+        if self._rules.on_delete == "ignore":
+            for uid in gone:  # owed no more
+                self._store.park_report(self._source.uri, uid, b"", None, self._clock())
         self.keep()
         return self.tally
 
     def load(self, until: Callable[[], bool] = lambda: False) -> Tally:
-        """Go on with the first load, the newest first, until it is complete or `until` says so."""
+        """Go on with the first load, the newest first, until it is complete or `until` says so.
+
+        One window at least is loaded, however short the time is.
+        """
         self._begin()
         with self._pipeline() as pipeline:
             frontier, days = self.state.frontier, self.state.days
-            while frontier != DONE and not until():
+            while frontier != DONE:
                 frontier, days = self._load_window(pipeline, frontier, days)
                 pipeline.then(lambda reached=frontier, length=days: self._reach(reached, length))  # type: ignore[misc]
+                if until():
+                    break
         return self.tally
 
     def _load_window(self, pipeline: _Pipeline, frontier: str, days: int) -> tuple[str, int]:
@@ -150,10 +142,18 @@ class Rounds:
             if window.first is not None:
                 length = (date.fromisoformat(frontier) - window.first).days
                 return str(window.first), length_for(length, listed, self._rules.page)
-        self._window(pipeline, EVERYTHING)  # those without a date, which no window finds
+        self._undated(pipeline)
         return DONE, days
 
+    def _undated(self, pipeline: _Pipeline) -> None:
+        """What has no date, which no window finds; an archive that cannot list all keeps nothing waiting."""
+        try:
+            self._window(pipeline, EVERYTHING)
+        except BadAnswer as exc:
+            self._failures.bury("everything", f"studies without a date cannot be listed: {exc}")
+
     def _reach(self, frontier: str, days: int) -> None:
+        self._settle()
         self.state.frontier, self.state.days = frontier, days
         self.keep()
 
@@ -164,6 +164,7 @@ class Rounds:
             self._window(pipeline, lookback(self._today(), 0, 1)[0], gone=True)
             if not self._everything(pipeline, gone=True):
                 self._backwards(pipeline, since)
+        self._settle()
         if since is None:
             self.state.frontier = DONE
         self.keep()
@@ -181,7 +182,7 @@ class Rounds:
             days = length_for((frontier - window.first).days, listed, self._rules.page)
             frontier = window.first
         if since is None:
-            self._window(pipeline, EVERYTHING)
+            self._window(pipeline, EVERYTHING, gone=True)
 
     def _everything(self, pipeline: _Pipeline, *, gone: bool = False) -> bool:
         """List all at once where an archive pays no heed to dates; whether it does not."""
@@ -202,7 +203,7 @@ class Rounds:
         """Take what has changed of records that were asked for elsewhere."""
         self._begin()
         with self._pipeline() as pipeline:
-            self._take(pipeline, rows)
+            self.tally.listed += len(self._take(pipeline, rows))
         self.tally.failed += self._failures.settle()
         return self.tally
 
@@ -215,25 +216,28 @@ class Rounds:
     def _window(self, pipeline: _Pipeline, window: Window, *, gone: bool = False) -> int:
         """Take what has changed in a window; returns how many studies it lists."""
         listing = Listing(self._archive, self._rules.page, self.state.habits, self._today)
-        seen: set[str] = set()
-        listed = 0
+        seen: dict[str, bytes] = {}
+        again = window == EVERYTHING and not self.state.habits.ignores_dates  # those with a date are listed
         for page in listing.pages(window):
             self._check()
-            records = self._take(pipeline, page)
-            listed += len(records)
-            if gone:
-                seen.update(one.uid for one in records)
+            records = self._take(pipeline, [row for row in page if not (again and study_date(row))], seen)
+            self.tally.listed += sum(one.uid not in seen for one in records)
+            if gone or window != EVERYTHING:
+                seen.update((one.uid, one.digest) for one in records)
         for cut in listing.cut:
-            why = "the archive gives only a part of this window: it knows no offset, and too many at one time"
+            why = "the archive fails at this window, or gives only a part of it as it knows no offset"
             self._failures.bury(" ".join(text for _key, text in cut.match()) or "everything", why)
-        if gone and not listing.cut:
+        if gone and not listing.cut and self._rules.on_delete != "ignore":
             self._look_for_gone(pipeline, window, seen)
-        return listed
+        return len(seen)
 
-    def _take(self, pipeline: _Pipeline, page: Sequence[Row]) -> Sequence[Record]:
-        """Take what has changed of a page of records; returns them."""
-        records = self._records(page)
-        changed = self._changed(records)
+    def _take(
+        self, pipeline: _Pipeline, page: Sequence[Row], seen: Mapping[str, bytes] = MappingProxyType({})
+    ) -> Sequence[Record]:
+        """Take what has changed of a page of records, but for those that were seen; returns the others."""
+        records = [one for one in self._records(page) if seen.get(one.uid) != one.digest]
+        changed = [one for one in self._changed(records) if self._taken.get(one.uid) != one.digest]
+        self._taken.update((one.uid, one.digest) for one in changed)
         if self._rules.level == "study":
             pipeline.submit([changed] if changed else [])
         else:
@@ -243,14 +247,16 @@ class Rounds:
     def _records(self, page: Sequence[Row]) -> Sequence[Record]:
         """The records of a page, each study once; what names no study is put on record."""
         found: dict[str, Record] = {}
+        faults: set[str] = set()
         for row in page:
             try:
                 one = record(row, self._limits)
                 found[one.uid] = one
             except Refused as exc:
                 self.tally.failed += 1
-                self._failures.bury(self._source.name, f"a record that cannot be used: {exc}")
-        self.tally.listed += len(found)
+                faults.add(str(exc))
+        for fault in sorted(faults):
+            self._failures.bury(self._source.name, f"a record that cannot be used: {fault}")
         return list(found.values())
 
     def _changed(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -264,47 +270,40 @@ class Rounds:
         return uncounted and known.usable and self._clock() - known.fetched > UNCOUNTED
 
     def _fetch(self, details: Details, group: Sequence[Record]) -> Sequence[Reported]:
-        """What the archive says about a group of studies. Raises Unavailable."""
-        if self._rules.level == "study":
-            return [self._reported(one, ()) for one in group]
-        try:
-            rows = details.of(group)
-            return [self._reported(one, rows[one.uid]) for one in group]
-        except Unavailable:
-            raise
-        except Exception:
-            return [told for one in group for told in self._fetch_alone(details, one)]
+        """What the archive says about a group of studies; those that cannot be had are put on record."""
+        found = {} if self._rules.level == "study" else details.of(group)
+        told: list[Reported] = []
+        for one in group:
+            try:
+                told.append(self._reported(one, found.get(one.uid, ())))
+            except Exception as exc:
+                self._failures.note(one, reason(exc))
+        return told
 
-    def _fetch_alone(self, details: Details, one: Record) -> Sequence[Reported]:
-        """One study; where it cannot be had that is put on record, and the others go on."""
-        try:
-            return [self._reported(one, details.of([one])[one.uid])]
-        except Unavailable:
-            raise
-        except Exception as exc:
-            self._failures.note(one, reason(exc))
-            return []
-
-    def _reported(self, one: Record, rows: Sequence[Row]) -> Reported:
+    def _reported(self, one: Record, rows: Sequence[Row] | Exception) -> Reported:
+        if isinstance(rows, Exception):
+            raise rows
         if one.expected and not rows and self._rules.level != "study":
             raise BadAnswer("the archive counts instances and gives none")
         told = report(one, rows, self._rules.level, self._source.context, self._limits)
+        if rows and not told.series:
+            raise BadAnswer(f"none of its rows can be used: {told.issues[-1][1].reason}")
         return Reported(one.uid, one.digest, one.date, told)
 
     def _put(self, told: Sequence[Reported]) -> None:
         self._check()
         self._failures.one_went_well |= bool(told)
         self.tally.changed += self._store.put_reports(self._source.uri, told, self._clock())
+        for one in told:
+            self._taken.pop(one.uid, None)
         metrics.ARCHIVE_STUDIES.labels(self._source.name, "taken").inc(len(told))
         self._told(self.tally, self.state)
 
     # what is gone
 
-    def _look_for_gone(self, pipeline: _Pipeline, window: Window, seen: set[str]) -> None:
+    def _look_for_gone(self, pipeline: _Pipeline, window: Window, seen: Mapping[str, bytes]) -> None:
         """Studies that an archive had in a window and no longer lists: each is asked for by its UID."""
-        first = f"{window.first:%Y%m%d}" if window.first else "00000000"
-        last = f"{window.last:%Y%m%d}" if window.last else "99999999"
-        known = self._store.dated_reports(self._source.uri, first, last)
+        known = self._known(window)
         missing = [uid for uid in known if uid not in seen]
         if len(missing) > max(MANY_GONE, len(known) // 2):
             log.error("too_many_gone", source=self._source.name, count=len(missing))
@@ -314,11 +313,26 @@ class Rounds:
             return
         self._withdraw([uid for uid in missing if not self._is_there(pipeline, uid)])
 
+    def _known(self, window: Window) -> Sequence[str]:
+        """The studies that the archive is known to have in a window; everything: those without a date too."""
+        first = f"{window.first:%Y%m%d}" if window.first else "00000000"
+        last = f"{window.last:%Y%m%d}" if window.last else "99999999"
+        undated = self._store.undated_reports(self._source.uri) if window == EVERYTHING else ()
+        if window == EVERYTHING and not self.state.habits.ignores_dates:
+            return undated
+        return [*self._store.dated_reports(self._source.uri, first, last), *undated]
+
     def _is_there(self, pipeline: _Pipeline, uid: str) -> bool:
         """Whether an archive has a study, by whatever date; it is taken. Only an empty answer denies it."""
-        page = self._archive.studies([("StudyInstanceUID", uid)], limit=2).rows
-        self._take(pipeline, [row for row in page if row])
-        return bool(page)
+        self._check()
+        page = self._archive.studies([("StudyInstanceUID", uid)], limit=2)
+        self.tally.listed += len(self._take(pipeline, [row for row in page.rows if row]))
+        return count(page) > 0
+
+    def _owed(self) -> Sequence[str]:
+        """Studies that are to be asked for again, unless that has been done in this round."""
+        owed = self._store.owed_reports(self._source.uri, MOST_OWED)
+        return [uid for uid in owed if uid not in self._taken]
 
     def _withdraw(self, gone: Sequence[str]) -> None:
         if not gone or self._rules.on_delete == "ignore":
@@ -333,6 +347,7 @@ class Rounds:
 
     def _begin(self) -> date:
         """A new round; returns the day."""
+        self._taken = {}
         self.tally, self._failures = Tally(), Failures(self._store, self._source, self._clock)
         return self._today()
 
@@ -346,9 +361,21 @@ class Rounds:
 
     def keep(self) -> None:
         """Keep the state: a round, or a step of it, has come to its end."""
-        self.tally.failed += self._failures.settle()
+        self._settle()
         self.state.last_round, self.state.error = self._clock(), None
         write_state(self._store, self._source.uri, self.state)
+
+    def _settle(self) -> None:
+        """Put on record what has failed. Raises BadAnswer where that is the archive's fault."""
+        try:
+            failed = self._failures.settle(self.state.fruitless)
+        except BadAnswer:
+            self.state.fruitless += 1
+            write_state(self._store, self._source.uri, self.state)
+            raise
+        if failed:
+            self.state.fruitless = 0
+        self.tally.failed += failed
 
     def note_failure(self, fault: Exception) -> None:
         """Keep why a round failed."""

@@ -17,7 +17,8 @@ class ArchiveState:
     """`frontier`: the first load has all from this day on (ISO date); empty before it begins, `DONE` at last.
 
     `days`: how long a window is that makes about half a page. Moments are microseconds since 1970.
-    `changes` is the number up to which Orthanc's changes have been followed, `counted` its studies then.
+    `changes` is the number up to which Orthanc's changes have been followed, `counted` its studies then,
+    `lost` those that are fewer since and have not been found. `fruitless` rounds had no study at all.
     """
 
     frontier: str = ""
@@ -27,6 +28,8 @@ class ArchiveState:
     changes: int | None = None
     counted: int = 0
     last_round: int = 0
+    fruitless: int = 0
+    lost: int = 0
     error: str | None = None
     error_at: int = 0
 
@@ -46,9 +49,11 @@ def read_state(store: Store, uri: str) -> ArchiveState:
     text = store.recall(_name(uri))
     try:
         plain: dict[str, Any] = orjson.loads(text or "{}")
-        return ArchiveState(**{**plain, "habits": Habits(**plain.get("habits", {}))})
+        state = ArchiveState(**{**plain, "habits": Habits(**plain.get("habits", {}))})
+        _ = state.frontier_day
     except (ValueError, TypeError):
         return ArchiveState()
+    return state
 
 
 def write_state(store: Store, uri: str, state: ArchiveState) -> None:

@@ -37,7 +37,7 @@ def _of_archive(store: Store, _intake: Intake, letter: DeadLetter, _now: int, ou
 def _of_publisher(store: Store, _intake: Intake, letter: DeadLetter, now: int, outcome: Retried) -> None:
     """The study is due."""
     store.discard_letters([letter])
-    store.hasten(now)
+    store.hasten(now, [letter.key])
     outcome.retried += 1
 
 

@@ -52,6 +52,7 @@ def sync(source: str | None, full: bool, since: datetime | None, file: Path | No
         settings = settings_of(file)
         chosen = archives.named(settings, source)
         with runtime.offline(settings) as (store, _intake, publisher):
+            runtime.settle()
             outcomes = [_synced(settings, one, store, _round(full, since)) for one in chosen]
             publisher.publish_all()
     _report(outcomes, as_json)

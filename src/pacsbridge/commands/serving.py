@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pacsbridge import demo
+from pacsbridge import demo, runtime
 from pacsbridge.commands.answering import answering, config_option, configure_logs, settings_of
 from pacsbridge.runtime import Runtime
 
@@ -27,6 +27,7 @@ def _until_signal(running: Runtime, then: Callable[[], None] = lambda: None) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     running.start()
+    runtime.settle()
     try:
         then()
         stop.wait()

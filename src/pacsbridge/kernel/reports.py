@@ -141,7 +141,10 @@ def _add(found: dict[str, SeriesState], series: ReportedSeries, known: set[str])
 def _put(found: dict[str, SeriesState], held: SeriesState) -> None:
     """A series of pushed instances over what was reported of it."""
     state = found.setdefault(held.facts["uid"], SeriesState({}))
+    counts = [facts[_COUNTS[1]] for facts in (state.facts, held.facts) if _COUNTS[1] in facts]
     state.facts = _over(Level.SERIES, state.facts, held.facts)
+    if counts:
+        state.facts = {**state.facts, _COUNTS[1]: max(counts)}
     state.instances = [*state.instances, *held.instances]
 
 

@@ -28,12 +28,17 @@ class Window(NamedTuple):
     end: int = _SECONDS - 1
 
     def match(self) -> Sequence[tuple[str, str]]:
-        """The matching keys (PS3.4 C.2.2.2.5, range matching)."""
+        """The matching keys (PS3.4 C.2.2.2.5, range matching).
+
+        A part of a day ends with the last fraction of its last second (PS3.5 6.2 TM), as an archive may
+        compare times as texts: 115959.5 lies behind 115959.
+        """
         if self.first is None and self.last is None:
             return ()
         days = f"{_da(self.first)}-{_da(self.last)}" if self.first != self.last else _da(self.first)
-        times = (("StudyTime", f"{_tm(self.begin)}-{_tm(self.end)}"),) if self.is_part else ()
-        return (("StudyDate", days), *times)
+        if not self.is_part:
+            return (("StudyDate", days),)
+        return ("StudyDate", days), ("StudyTime", f"{_tm(self.begin)}-{_tm(self.end)}.999999")
 
     @property
     def is_part(self) -> bool:
@@ -45,6 +50,10 @@ class Window(NamedTuple):
         return (self.first is None or study_date >= _da(self.first)) and (
             self.last is None or study_date <= _da(self.last)
         )
+
+    def covers_time(self, second: int) -> bool:
+        """Whether a second of the day lies in it."""
+        return self.begin <= second <= self.end
 
     def by_days(self, today: date) -> Sequence["Window"]:
         """Its two parts, the newer first; empty where it is a day or has no beginning."""

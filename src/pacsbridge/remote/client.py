@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from pacsbridge.errors import BadAnswer, Misconfigured, Unavailable
 from pacsbridge.remote.auth import login
 from pacsbridge.remote.circuit import Circuit
-from pacsbridge.remote.outcomes import REDIRECTS, REFUSALS, settled, transient
+from pacsbridge.remote.outcomes import PERSISTENT, REDIRECTS, REFUSALS, settled, transient
 from pacsbridge.remote.outcomes import Answer as Answer
 from pacsbridge.remote.settings import ArchiveSettings
 from pacsbridge.remote.transport import Transport
@@ -101,7 +101,7 @@ class Client:
     def _tried(self, url: str, accept: str, tries: int) -> Answer:
         """The answer to one of so many tries. Raises what the last one came to."""
         for attempt in range(tries):
-            outcome = self._outcome(url, accept)
+            outcome = self._outcome(url, accept, last=attempt + 1 >= tries)
             if isinstance(outcome, Answer):
                 return outcome
             wait = self._wait(outcome, attempt)
@@ -110,12 +110,14 @@ class Client:
             self._sleep(wait)
         raise Misconfigured("tries: at least 1")
 
-    def _outcome(self, url: str, accept: str) -> Answer | Unavailable:
+    def _outcome(self, url: str, accept: str, *, last: bool) -> Answer | Unavailable:
         """What one try came to: an answer, or why it is worth another try."""
         try:
             answer = self._authorized(url, accept)
         except Unavailable as exc:
             return exc
+        if last and answer.status in PERSISTENT:
+            return answer
         return transient(answer, self._wall) or answer
 
     def _wait(self, fault: Unavailable, attempt: int) -> float:

@@ -27,6 +27,9 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _TRANSIENT = frozenset({408, 429, *range(500, 600)})
 
+PERSISTENT = frozenset({500, 501})
+"""Come again and again, they are about the question: an archive fails at what a file is lost of."""
+
 
 class Answer(NamedTuple):
     """What a server said; names of headers match in any case. Only a success (2xx) keeps its body."""

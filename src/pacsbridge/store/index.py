@@ -84,15 +84,19 @@ class Batch:
         self._write(now)
         return changed
 
-    def report(self, told: Sequence[Arrival], now: int) -> Mapping[str, int]:
+    def report(self, told: Sequence[Arrival], now: int, *, last: bool = True) -> Mapping[str, int]:
         """Note what an archive says about studies: patients, sources, a new revision of each.
 
-        The facts of an arrival here are those of the patient alone. Returns the row of each study.
+        The facts of an arrival here are those of the patient alone. `last`: the archive is the last writer.
+        Returns the row of each study.
         """
         self._load_studies({one.facts.study["uid"] for one in told})
         self._load_patients({_patient_key(one) for one in told})
         for one in told:
-            self._touch(self._merge_study(one, now), now)
+            study = self._merge_study(one, now)
+            if not last:
+                study.sources = [*(uri for uri in study.sources if uri != one.source), one.source]
+            self._touch(study, now)
             self._note(one, now)
         self._write(now)
         return {uid: study.pk for uid, study in self._studies.items()}

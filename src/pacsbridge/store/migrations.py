@@ -275,6 +275,7 @@ def _reported(op: Operations) -> None:
         sa.Column("body", sa.LargeBinary),
         sa.Column("content", sa.LargeBinary),
         sa.Column("fetched", sa.BigInteger, nullable=False),
+        sa.Column("told", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("gone", sa.Text),
     )
     op.create_index("ix_report_study_uid", "report", ["study_uid"])

@@ -46,6 +46,13 @@ def dated(connection: Connection, source: str, first: str, last: str) -> Sequenc
     return list(connection.execute(query).scalars())
 
 
+def undated(connection: Connection, source: str) -> Sequence[str]:
+    """The studies without a date that an archive has, as far as is known."""
+    c = schema.report.c
+    query = select(c.study_uid).where(c.source == source, c.date.is_(None), c.gone.is_(None))
+    return list(connection.execute(query).scalars())
+
+
 def count(connection: Connection, source: str) -> int:
     """How many studies an archive has, as far as is known."""
     c = schema.report.c
@@ -62,19 +69,29 @@ def put(connection: Connection, timing: Timing, source: str, told: Iterable[Repo
         arrivals = [_arrival(source, one, now) for one, _body in news.values()]
         pks = Batch(connection, timing, keep_first=False).report(arrivals, now)
         _list(connection, source, [(pks[uid], one.report) for uid, (one, _body) in news.items()])
-    upsert(
-        connection,
-        schema.report,
-        [_row(source, one, body, now) for one, body in latest.values()],
-        key=("source", "study_uid"),
-    )
+    key = ("source", "study_uid")
+    upsert(connection, schema.report, [_row(source, *entry, now) for entry in news.values()], key)
+    same = [_seen(source, one, now) for uid, (one, _body) in latest.items() if uid not in news]
+    upsert(connection, schema.report, same, key)
     return len(news)
 
 
-def park(connection: Connection, source: str, uid: str, digest: bytes, date: str | None, now: int) -> None:
-    """An archive's record of a study cannot be used: it is not asked for again until the record changes."""
-    row = {"source": source, "study_uid": uid, "digest": digest, "date": date, "fetched": now}
+def park(
+    connection: Connection, source: str, uid: str, digest: bytes | None, date: str | None, now: int
+) -> None:
+    """An archive's record of a study cannot be used: it is not asked for again until the record changes.
+
+    Without a digest it is.
+    """
+    row = {"source": source, "study_uid": uid, "digest": digest, "date": date, "fetched": now, "gone": None}
     upsert(connection, schema.report, [row], key=("source", "study_uid"))
+
+
+def owed(connection: Connection, source: str, limit: int) -> Sequence[str]:
+    """The studies that an archive is to be asked for again, the longest known first."""
+    c = schema.report.c
+    query = select(c.study_uid).where(c.source == source, c.digest.is_(None), c.gone.is_(None))
+    return list(connection.execute(query.order_by(c.fetched, c.study_uid).limit(limit)).scalars())
 
 
 def forget(connection: Connection, uid: str) -> int:
@@ -86,30 +103,32 @@ def forget(connection: Connection, uid: str) -> int:
 def withdraw(
     connection: Connection, timing: Timing, source: str, uids: Sequence[str], status: str, now: int
 ) -> int:
-    """An archive no longer has some studies; returns how many it had."""
+    """An archive no longer has some studies; returns how many of those were published by its word."""
     c = schema.report.c
-    there = select(c.study_uid).where(c.source == source, c.study_uid.in_(uids), c.gone.is_(None))
-    named = list(connection.execute(there).scalars())
-    pks = Batch(connection, timing, keep_first=False).withdraw(source, named, now)
+    there = select(c.study_uid, c.body.is_not(None)).where(
+        c.source == source, c.study_uid.in_(uids), c.gone.is_(None)
+    )
+    named = {uid: bool(usable) for uid, usable in connection.execute(there)}
+    lost = [uid for uid, usable in named.items() if usable]
+    pks = Batch(connection, timing, keep_first=False).withdraw(source, lost, now)
     _unlist(connection, source, list(pks.values()))
     gone = update(schema.report).where(c.source == source, c.study_uid.in_(named))
-    connection.execute(gone.values(gone=status, digest=None, fetched=now))
-    return len(named)
+    connection.execute(gone.values(gone=status, digest=None, fetched=now, told=now))
+    return len(lost)
 
 
 def restore(connection: Connection, timing: Timing, now: int) -> None:
     """Note again what archives say, once the facts of pushed instances have been rebuilt."""
     c = schema.report.c
-    query = select(c.source, c.study_uid, c.digest, c.date, c.body, c.fetched, c.gone).where(
-        c.body.is_not(None)
-    )
-    rows = connection.execute(query.order_by(c.fetched), execution_options={"yield_per": _MANY})
+    query = select(c.source, c.study_uid, c.digest, c.date, c.body, c.told, c.gone).where(c.body.is_not(None))
+    rows = connection.execute(query.order_by(c.told), execution_options={"yield_per": _MANY})
     for row in rows:
         one = Reported(row.study_uid, row.digest, row.date, _unpacked(row.body))
         arrival = _arrival(row.source, one, now)
-        if _pushed_since(connection, one.uid, row.fetched):
+        older = _pushed_since(connection, one.uid, row.told)
+        if older:
             arrival = replace(arrival, facts=replace(arrival.facts, patient=_key_of(one.report.patient)))
-        pks = Batch(connection, timing, keep_first=False).report([arrival], now)
+        pks = Batch(connection, timing, keep_first=False).report([arrival], now, last=not older)
         if row.gone is None:
             _list(connection, row.source, [(pks[one.uid], one.report)])
         else:
@@ -139,7 +158,7 @@ def sourced(connection: Connection, pks: Sequence[int]) -> Mapping[int, Sequence
         select(s.pk, c.source, c.body, c.gone)
         .join_from(schema.report, schema.study, c.study_uid == s.uid)
         .where(s.pk.in_(pks), c.body.is_not(None))
-        .order_by(c.fetched, c.source)
+        .order_by(c.told, c.source)
     )
     found: dict[int, list[Sourced]] = {}
     for pk, source, body, gone in connection.execute(query):
@@ -172,8 +191,14 @@ def _row(source: str, one: Reported, body: bytes, now: int) -> dict[str, Any]:
         "body": zlib.compress(body, _LEVEL),
         "content": sha256(body).digest(),
         "fetched": now,
+        "told": now,
         "gone": None,
     }
+
+
+def _seen(source: str, one: Reported, now: int) -> dict[str, Any]:
+    """What changes in the row of a report that says nothing new."""
+    return {"source": source, "study_uid": one.uid, "digest": one.digest, "date": one.date, "fetched": now}
 
 
 def _packed(report: Report) -> bytes:

@@ -110,12 +110,14 @@ report = Table(
     Column("body", LargeBinary),
     Column("content", LargeBinary),
     Column("fetched", BigInteger, nullable=False),
+    Column("told", BigInteger, nullable=False, server_default="0"),
     Column("gone", Text),
     Index("ix_report_study_uid", "study_uid"),
     Index("ix_report_date", "source", "date"),
 )
 """What each archive says about a study: `digest` is that of its record, None for it to be asked for again;
-`content` that of the facts in `body`, which lack where they could not be had. UIDs outlive row numbers."""
+`content` that of the facts in `body`, which lack where they could not be had. `told` is when it said
+something new, `fetched` when it was asked last. UIDs outlive row numbers."""
 
 reported_instance = Table(
     "reported_instance",

@@ -183,6 +183,11 @@ class Store:
         with self._database.read() as connection:
             return reports.dated(connection, source, first, last)
 
+    def undated_reports(self, source: str) -> Sequence[str]:
+        """The studies without a date that an archive is known to have."""
+        with self._database.read() as connection:
+            return reports.undated(connection, source)
+
     def count_reports(self, source: str) -> int:
         """How many studies an archive is known to have."""
         with self._database.read() as connection:

@@ -1,0 +1,27 @@
+"""How an archive is kept up with, and what a round with it comes to."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRules:
+    """How an archive is kept up with; `on_delete` is "entered-in-error", "unknown", "delete" or "ignore".
+
+    `level`, a key of `LEVELS`, says how deep studies are asked for.
+    """
+
+    lookback_days: int = 7
+    on_delete: str = "entered-in-error"
+    level: str = "instance"
+    page: int = 500
+    connections: int = 4
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a round came to: studies that were listed, that are new or have changed, gone, or failed."""
+
+    listed: int = 0
+    changed: int = 0
+    gone: int = 0
+    failed: int = 0
