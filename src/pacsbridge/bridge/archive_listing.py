@@ -8,6 +8,7 @@ learned once, and kept.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 from pacsbridge.errors import BadAnswer
@@ -213,10 +214,14 @@ def study_time(row: Row) -> int | None:
 
 def element(row: Row, tag: str) -> Any:
     """An element of a row, by its tag or by its keyword; None where it lacks."""
-    for name in (tag, tag.lower(), BY_TAG[int(tag, 16)].keyword):
-        if name in row:
-            return row[name]
-    return None
+    found = row.get(tag)
+    return found if found is not None else next((row[name] for name in names(tag) if name in row), None)
+
+
+@cache
+def names(tag: str) -> tuple[str, ...]:
+    """The names that an element may have in a row: its tag in either case, its keyword."""
+    return tag, tag.lower(), BY_TAG[int(tag, 16)].keyword
 
 
 def first_text(row: Row, tag: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from pacsbridge.bridge.archive_listing import STUDY_UID, Row, element, first_text, study_date
+from pacsbridge.bridge.archive_listing import STUDY_UID, Row, first_text, names, study_date
 from pacsbridge.dicom.dicom_json import from_json
 from pacsbridge.dicom.limits import DEFAULT, Limits
 from pacsbridge.errors import NotUnderstood, PacsbridgeError, Refused
@@ -43,6 +43,9 @@ LEVELS: Mapping[str, tuple[Level, ...]] = {
 """How deep an archive is asked → the levels of the facts in a row."""
 
 
+_COUNTED = frozenset(name for tag in FIELDS["studies"] for name in names(tag))
+"""What tells a record from an earlier one."""
+
 _OF_SERIES = frozenset(_tags(*keywords(Level.SERIES))) - frozenset(_tags(*keywords(Level.INSTANCE)))
 """The elements of an instance's row that are its series' alone."""
 
@@ -64,7 +67,7 @@ def record(row: Row, limits: Limits = DEFAULT) -> Record:
     if uid is None:
         raise NotUnderstood("StudyInstanceUID is missing or no UID", "StudyInstanceUID")
     expected = unsigned(attributes.text("NumberOfStudyRelatedInstances") or "")
-    kept = {tag: found for tag in FIELDS["studies"] if (found := element(row, tag)) is not None}
+    kept = {name: element for name, element in row.items() if name in _COUNTED}
     digest = sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).digest()
     return Record(uid, digest, study_date(row), attributes, expected)
 
