@@ -58,7 +58,7 @@ class Changes:
             return
         changed = self._take_named(orthanc, rounds)
         counted = orthanc.count()
-        if counted < state.counted or state.lost:
+        if rounds.heeds_deletions and (counted < state.counted or state.lost):
             self._look_for_gone(rounds, counted)
         elif due or (counted > state.counted and not changed):
             rounds.recent()

@@ -85,6 +85,11 @@ class Rounds:
         self._taken: dict[str, bytes] = {}
         self._failures = Failures(store, source, clock)
 
+    @property
+    def heeds_deletions(self) -> bool:
+        """Whether it matters what an archive no longer has."""
+        return self._rules.on_delete != "ignore"
+
     def usual(self) -> Tally:
         """What a command does: the last days, and whatever is left of the first load."""
         before = self.recent()
@@ -227,7 +232,7 @@ class Rounds:
         for cut in listing.cut:
             why = "the archive fails at this window, or gives only a part of it as it knows no offset"
             self._failures.bury(" ".join(text for _key, text in cut.match()) or "everything", why)
-        if gone and not listing.cut and self._rules.on_delete != "ignore":
+        if gone and not listing.cut and self.heeds_deletions:
             self._look_for_gone(pipeline, window, seen)
         return len(seen)
 
@@ -335,7 +340,7 @@ class Rounds:
         return [uid for uid in owed if uid not in self._taken]
 
     def _withdraw(self, gone: Sequence[str]) -> None:
-        if not gone or self._rules.on_delete == "ignore":
+        if not gone or not self.heeds_deletions:
             return
         count = self._store.withdraw_reports(self._source.uri, gone, self._rules.on_delete, self._clock())
         self.tally.gone += count
