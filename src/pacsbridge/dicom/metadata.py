@@ -185,7 +185,8 @@ class _Reader:
         stop = end if item.length == UNDEFINED else min(end, item.start + item.length)
         if items is None and item.length != UNDEFINED:
             return stop
-        layout = true_layout(place.layout, self._peek(item.start, 12), 0, stop - item.start)
+        raw = self._peek(item.start, 12)
+        layout = true_layout(place.layout, raw, 0, stop - item.start if len(raw) == 12 else len(raw))
         document: Json = {}
         inner = place._replace(layout=layout, depth=place.depth + 1)
         behind = self.data_set(document, item.start, stop, inner)

@@ -6,6 +6,9 @@ multipart  part heads, lengths            stream     bytes from the packs to the
 faults     errors → status and JSON       target     UIDs of a URL → what is held
 store      POST of instances               receiving  one instance while it arrives
 receipt    what a client is told of it     multipart_reader  bytes of a body → its parts
+frames     GET of frames, their index      bulkdata   GET of values that metadata name
+media      their media types               pieces     bytes of a value, by ranges
+sending    an answer of pieces: ranges of bytes, conditions
 """
 
 from pacsbridge.dicomweb.app import dicomweb_app

@@ -120,10 +120,15 @@ def _root(found: MediaRange) -> str:
     return found.parameters.get("type", "").lower()
 
 
+def _roots(offer: Offer) -> tuple[str, ...]:
+    """What may stand for the root of an offer; some clients send `type="*/*"`."""
+    return "", "*/*", offer.root.partition("/")[0] + "/*", offer.root
+
+
 _TYPE_RANKS: tuple[tuple[int, Callable[[Offer, MediaRange], bool]], ...] = (
     (4, lambda offer, found: found.type == offer.type and offer.root == _root(found) != ""),
-    (3, lambda offer, found: found.type == offer.type and _root(found) in ("", offer.root)),
-    (2, lambda offer, found: found.type == _main(offer) + "/*" and _root(found) in ("", offer.root)),
+    (3, lambda offer, found: found.type == offer.type and _root(found) in _roots(offer)),
+    (2, lambda offer, found: found.type == _main(offer) + "/*" and _root(found) in _roots(offer)),
     (1, lambda _offer, found: found.type == "*/*"),
 )
 """How precisely a range names an offer: type and root, type, main type, anything."""

@@ -7,7 +7,9 @@ from concurrent.futures import Executor
 from aiohttp import web
 
 from pacsbridge.blobs.packs import Packs
+from pacsbridge.dicomweb.bulkdata import bulkdata
 from pacsbridge.dicomweb.faults import Handler, answer_faults, mark
+from pacsbridge.dicomweb.frames import SHELF, Shelf, frames
 from pacsbridge.dicomweb.metadata import metadata
 from pacsbridge.dicomweb.receiving import Entrance
 from pacsbridge.dicomweb.retrieve import retrieve
@@ -28,6 +30,8 @@ READS: Mapping[str, Handler] = {
     STUDY + "/metadata": metadata,
     SERIES + "/metadata": metadata,
     INSTANCE + "/metadata": metadata,
+    INSTANCE + "/frames/{frames}": frames,
+    INSTANCE + "/bulkdata/{path:.+}": bulkdata,
 }
 
 NOT_YET: Mapping[tuple[str, str], str] = {
@@ -37,8 +41,6 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("GET", STUDY + "/series"): "search (QIDO-RS)",
     ("GET", STUDY + "/instances"): "search (QIDO-RS)",
     ("GET", SERIES + "/instances"): "search (QIDO-RS)",
-    ("GET", INSTANCE + "/frames/{frames}"): "retrieval of frames",
-    ("GET", INSTANCE + "/bulkdata/{path:.+}"): "retrieval of bulk data",
     **{("GET", level + "/rendered"): "rendering" for level in (STUDY, SERIES, INSTANCE)},
     **{("GET", level + "/thumbnail"): "rendering" for level in (STUDY, SERIES, INSTANCE)},
 }
@@ -61,6 +63,7 @@ def dicomweb_app(
     courier = Courier(packs, executor, settings.stall_seconds)
     describing = asyncio.Semaphore(settings.metadata_jobs)
     app[SERVICE] = Service(store, packs, settings, executor, courier, describing)
+    app[SHELF] = Shelf()
     app.router.add_routes([web.get(path, handler) for path, handler in READS.items()])
     _add_storing(app, entrance)
     app.router.add_get("", _nothing)
