@@ -346,6 +346,7 @@ def loaded(case: Case, folder: Path) -> Loaded:
 
         client.get = get  # type: ignore[method-assign, assignment]
         rounds = connection.rounds(store, runtime.now)
+        runtime.settle()  # as `serve` and `sync` do
         started = time.perf_counter()
         rounds.load()
         seconds = time.perf_counter() - started
