@@ -6,7 +6,7 @@ Positions never go back, so that deflated data sets can be walked too. Of a file
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pacsbridge.dicom.feeds import Feed
+from pacsbridge.dicom.feeds import Feed, View
 from pacsbridge.dicom.heads import Head, at_delimiter, head_at, true_layout
 from pacsbridge.dicom.limits import Limits
 from pacsbridge.dicom.transfer_syntaxes import (
@@ -46,21 +46,11 @@ class Elements:
     """Walks over one feed, once."""
 
     def __init__(self, feed: Feed, limits: Limits) -> None:
-        self._feed = feed
+        self.peek = View(feed, _BLOCK).peek
         self._limits = limits
-        self._base = 0
-        self._buffer = b""
         self._elements_left = limits.elements
         self._items_left = limits.items
         self._behind = 0
-
-    def peek(self, position: int, size: int) -> bytes:
-        """Up to `size` bytes at `position`, which must not lie before that of an earlier call."""
-        at = position - self._base
-        if at < 0 or at + size > len(self._buffer):
-            self._buffer, _ = self._feed.window(position, max(size, _BLOCK))
-            self._base, at = position, 0
-        return self._buffer[at : at + size]
 
     def level(self, position: int, end: int, layout: Layout, depth: int = 0) -> Iterator[Element]:
         """The elements from `position` to `end` or the end of their item, in their order. Raises TooLarge."""

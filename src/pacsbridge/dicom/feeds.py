@@ -123,3 +123,21 @@ class DeflatedFeed:
             raise TooLarge(f"a deflated header of more than {self._limits.inflated} bytes")
         if out > _RATIO_FROM and out > self._limits.ratio * max(self._consumed, 1):
             raise TooLarge(f"a data set deflated by more than {self._limits.ratio} to 1")
+
+
+class View:
+    """What is looked at of a feed: `block` bytes are fetched at a time, and kept until others are wanted."""
+
+    def __init__(self, feed: Feed, block: int) -> None:
+        self._feed = feed
+        self._block = block
+        self._base = 0
+        self._buffer = b""
+
+    def peek(self, position: int, size: int) -> bytes:
+        """Up to `size` bytes at `position`, which must not lie before that of an earlier call."""
+        at = position - self._base
+        if at < 0 or at + size > len(self._buffer):
+            self._buffer, _ = self._feed.window(position, max(size, self._block))
+            self._base, at = position, 0
+        return self._buffer[at : at + size]

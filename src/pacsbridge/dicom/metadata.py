@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydicom.datadict import dictionary_VR
 
 from pacsbridge.dicom.charsets import UNKNOWN, Charset, charset_of
-from pacsbridge.dicom.feeds import Feed, MemoryFeed, Source
+from pacsbridge.dicom.feeds import Feed, MemoryFeed, Source, View
 from pacsbridge.dicom.heads import Head, at_delimiter, head_at, true_layout
 from pacsbridge.dicom.limits import Limits
 from pacsbridge.dicom.opening import locate
@@ -86,9 +86,7 @@ class _Reader:
     """One pass over the elements of a feed, its positions never going back."""
 
     def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-        self._base = 0
-        self._buffer = b""
+        self._peek = View(feed, _BLOCK).peek
         self._elements = LIMITS.elements
         self._items = LIMITS.items
 
@@ -107,14 +105,6 @@ class _Reader:
         if not place.depth:
             self._pixels(document, position, place)
         return position
-
-    def _peek(self, position: int, size: int) -> bytes:
-        """Up to `size` bytes at `position`."""
-        at = position - self._base
-        if at < 0 or at + size > len(self._buffer):
-            self._buffer, _ = self._feed.window(position, max(size, _BLOCK))
-            self._base, at = position, 0
-        return self._buffer[at : at + size]
 
     def _head(self, position: int, end: int, layout: Layout) -> Head | None:
         """The head at `position`, its value's start counted like it; None at the end."""
