@@ -10,7 +10,8 @@ from pacsbridge.bridge.archive_asking import Askable
 from pacsbridge.bridge.archive_changes import Changes
 from pacsbridge.bridge.archive_poller import Poller
 from pacsbridge.bridge.archive_records import FIELDS
-from pacsbridge.bridge.archive_rounds import ArchiveRules, Rounds, Told
+from pacsbridge.bridge.archive_rounds import Rounds, Told
+from pacsbridge.bridge.archive_rules import ArchiveRules
 from pacsbridge.config import Config
 from pacsbridge.config.sources import Source
 from pacsbridge.errors import Misconfigured

@@ -10,7 +10,8 @@ from tests.remote import hostile
 
 from pacsbridge.bridge.archive_asking import Askable, Asking
 from pacsbridge.bridge.archive_records import FIELDS
-from pacsbridge.bridge.archive_rounds import ArchiveRules, Rounds
+from pacsbridge.bridge.archive_rounds import Rounds
+from pacsbridge.bridge.archive_rules import ArchiveRules
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.bridge.sources import Source
 from pacsbridge.kernel.publication import Publication

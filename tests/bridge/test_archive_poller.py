@@ -14,7 +14,8 @@ from tests.remote.hostile import HostileArchive
 from pacsbridge.bridge.archive_changes import ANYWAY_SECONDS, SEARCHED_SECONDS, Changes
 from pacsbridge.bridge.archive_poller import Poller
 from pacsbridge.bridge.archive_records import FIELDS
-from pacsbridge.bridge.archive_rounds import ArchiveRules, Rounds, Stopped
+from pacsbridge.bridge.archive_rounds import Rounds, Stopped
+from pacsbridge.bridge.archive_rules import ArchiveRules
 from pacsbridge.bridge.archive_state import DONE, read_state
 from pacsbridge.bridge.sources import Source
 from pacsbridge.errors import Unavailable

@@ -9,7 +9,8 @@ from tests.remote import hostile
 from tests.remote.hostile import HostileArchive
 
 from pacsbridge.bridge.archive_failures import FRUITLESS, PARKED_AFTER
-from pacsbridge.bridge.archive_rounds import ArchiveRules, Rounds, Tally
+from pacsbridge.bridge.archive_rounds import Rounds
+from pacsbridge.bridge.archive_rules import ArchiveRules, Tally
 from pacsbridge.bridge.archive_state import DONE, ArchiveState, read_state, write_state
 from pacsbridge.bridge.sources import Source
 from pacsbridge.errors import BadAnswer, Unavailable

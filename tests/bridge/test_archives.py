@@ -8,7 +8,8 @@ import pytest
 from tests.remote import hostile
 
 from pacsbridge.bridge.archive_records import FIELDS
-from pacsbridge.bridge.archive_rounds import ArchiveRules, Rounds, Stopped
+from pacsbridge.bridge.archive_rounds import Rounds, Stopped
+from pacsbridge.bridge.archive_rules import ArchiveRules
 from pacsbridge.bridge.archive_state import DONE
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.bridge.sources import Source

@@ -20,8 +20,7 @@ from pacsbridge.bridge.archive_failures import Failures
 from pacsbridge.bridge.archive_listing import Listing, Row, count, study_date
 from pacsbridge.bridge.archive_pipeline import Pipeline
 from pacsbridge.bridge.archive_records import Record, record, report
-from pacsbridge.bridge.archive_rules import ArchiveRules as ArchiveRules
-from pacsbridge.bridge.archive_rules import Tally as Tally
+from pacsbridge.bridge.archive_rules import ArchiveRules, Tally
 from pacsbridge.bridge.archive_state import DONE, ArchiveState, read_state, write_state
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.limits import DEFAULT, Limits
@@ -94,9 +93,8 @@ class Rounds:
         """What a command does: the last days, and whatever is left of the first load."""
         before = self.recent()
         if not self.state.loaded:
-            tally = self.load()
-            tally.listed, tally.changed = tally.listed + before.listed, tally.changed + before.changed
-            tally.gone, tally.failed = tally.gone + before.gone, tally.failed + before.failed
+            self.load()
+            self.tally += before
         return self.tally
 
     def recent(self) -> Tally:
@@ -112,7 +110,7 @@ class Rounds:
                 self.state.recent_days = min(length_for(days, listed, self._rules.page), days)
             gone = [uid for uid in self._owed() if not self._is_there(pipeline, uid)]
         self._withdraw(gone)
-        if self._rules.on_delete == "ignore":
+        if not self.heeds_deletions:
             for uid in gone:  # owed no more
                 self._store.park_report(self._source.uri, uid, b"", None, self._clock())
         self.keep()

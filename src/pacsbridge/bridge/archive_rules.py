@@ -25,3 +25,12 @@ class Tally:
     changed: int = 0
     gone: int = 0
     failed: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(
+            self.listed + other.listed,
+            self.changed + other.changed,
+            self.gone + other.gone,
+            self.failed + other.failed,
+        )

@@ -7,7 +7,7 @@ from pacsbridge.bridge.collection import Outcome
 from pacsbridge.bridge.intake import Adopted, Incoming, Intake
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.files import find_files, unreadable
-from pacsbridge.dicom.part10 import is_tiff, neutral_preamble
+from pacsbridge.dicom.part10 import own_head
 from pacsbridge.dicom.reader import Header
 from pacsbridge.errors import PacsbridgeError, Refused, TooLarge, Unavailable
 from pacsbridge.kernel.extract import extract
@@ -53,9 +53,9 @@ def import_file(path: Path, intake: Intake, source: Source, largest: int) -> Ado
         file.seek(0)
         head = file.read(offset)
         if size <= IN_MEMORY:
-            return intake.adopt(Incoming(file.read(), syntax, source, head=_own_head(head), label=label))
+            return intake.adopt(Incoming(file.read(), syntax, source, head=own_head(head), label=label))
         facts = _facts(header, intake, source, label)
-        spool = intake.spool(facts.instance["sop_class"], facts.instance["uid"], syntax, _own_head(head))
+        spool = intake.spool(facts.instance["sop_class"], facts.instance["uid"], syntax, own_head(head))
         try:
             while piece := file.read(_PIECE):
                 spool.write(piece)
@@ -71,8 +71,3 @@ def _facts(header: Header, intake: Intake, source: Source, label: str) -> Facts:
     except Refused as exc:
         intake.refuse(label, source, str(exc))
         raise
-
-
-def _own_head(head: bytes) -> bytes | None:
-    """The Part 10 head of a file that is TIFF too, whose offsets need it; None: ours will do."""
-    return neutral_preamble(head[:128]) + head[128:] if is_tiff(head) else None

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pacsbridge import archives, runtime
-from pacsbridge.bridge.archive_rounds import Rounds, Tally
+from pacsbridge.bridge.archive_rounds import Rounds
+from pacsbridge.bridge.archive_rules import Tally
 from pacsbridge.bridge.archive_state import ArchiveState
 from pacsbridge.commands.answering import (
     FAILED,

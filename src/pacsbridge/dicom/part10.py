@@ -59,3 +59,9 @@ def _element(number: int, vr: bytes, value: bytes) -> bytes:
     if vr == b"OB":
         return pack("<HH2sHL", 0x0002, number, vr, 0, len(value)) + value
     return pack("<HH2sH", 0x0002, number, vr, len(value)) + value
+
+
+def own_head(head: bytes | memoryview) -> bytes | None:
+    """The Part 10 head of a file that is TIFF too, whose offsets need it; None: one of ours will do."""
+    start = bytes(head[:128])
+    return neutral_preamble(start) + bytes(head[128:]) if is_tiff(start) else None

@@ -12,7 +12,7 @@ import structlog
 from pacsbridge.blobs.spool import Spool
 from pacsbridge.bridge.intake import Content, Incoming, Intake
 from pacsbridge.bridge.sources import Source
-from pacsbridge.dicom.part10 import is_tiff, neutral_preamble
+from pacsbridge.dicom.part10 import own_head
 from pacsbridge.dicom.reader import Header
 from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.errors import Mismatch, NotUnderstood, Refused, TooLarge, Unavailable, reason
@@ -119,7 +119,7 @@ class Arriving:
         if not (self._names.sop_class and self._names.instance):
             raise NotUnderstood(f"no SOP UIDs within the first {self._memory} bytes")
         content = memoryview(self._waiting)
-        head = _own_head(content[: header.dataset_offset])
+        head = own_head(content[: header.dataset_offset])
         self._spool = self._entrance.intake.spool(
             self._names.sop_class, self._names.instance, self._syntax, head
         )
@@ -151,7 +151,7 @@ class Arriving:
             return Incoming(self._spool, self._syntax, source, label=self._names.instance or "")
         offset = self._look(self._waiting).dataset_offset
         content = memoryview(self._waiting)
-        head = _own_head(content[:offset])
+        head = own_head(content[:offset])
         return Incoming(content[offset:], self._syntax, source, head=head, label=self._names.instance or "")
 
     def _look_again(self, spool: Spool) -> None:
@@ -185,9 +185,3 @@ class UnsupportedPart(Refused):
 def _names(header: Header) -> Names:
     found: Sequence[str | None] = [uid(header.attributes.text(keyword) or "") for keyword in _UIDS]
     return Names(*found)
-
-
-def _own_head(head: memoryview) -> bytes | None:
-    """The Part 10 head of a file that is TIFF too, whose offsets need it; None: ours will do."""
-    start = bytes(head[:128])
-    return neutral_preamble(start) + bytes(head[128:]) if is_tiff(start) else None

@@ -117,7 +117,7 @@ class Commitments:
     def kept(self, uids: Iterable[str]) -> Mapping[str, Kept]:
         """The instances that the index has and does not hold back, by SOP Instance UID."""
         c = schema.instance.c
-        query = select(c.uid, c.sop_class, c.location).where(~states._deleted())
+        query = select(c.uid, c.sop_class, c.location).where(~states.deleted())
         sought = list(dict.fromkeys(uids))
         with self._database.read() as connection:
             return {

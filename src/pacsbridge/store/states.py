@@ -149,13 +149,13 @@ def held(
             i.sha256,
         )
         .select_from(joined)
-        .where(and_(*conditions), ~_deleted())
+        .where(and_(*conditions), ~deleted())
         .order_by(i.pk)
     )
     return [Held(*row[:-1], bytes(row.sha256)) for row in connection.execute(query)]
 
 
-def _deleted() -> ColumnElement[bool]:
+def deleted() -> ColumnElement[bool]:
     """Whether a note says that the instance's retention has expired (DCM 113039)."""
     c = schema.rejection.c
     return select(c.sop_uid).where(c.sop_uid == schema.instance.c.uid, c.reason == RETENTION_EXPIRED).exists()
