@@ -408,11 +408,15 @@ def test_truncated_pixel_data_of_pydicoms_files(pydicom_files: list[Path]) -> No
     assert cut == {"MR_truncated.dcm"}
 
 
+_ONE = {"US": b"\x01\x00"}
+"""How a value of 1 stands in a data set, where it is not a text."""
+
+
 def test_all_elements_of_the_dictionary(encoder: Callable[..., Any]) -> None:
     """Every wanted element is read, at the root and in an item."""
     for write in (encoder(True), encoder(False)):
         rows = [row for row in ELEMENTS.values() if row.vr != "SQ" and row.keyword != "SpecificCharacterSet"]
-        item = b"".join(write.element(row.tag, row.vr, "1") for row in rows)
+        item = b"".join(write.element(row.tag, row.vr, _ONE.get(row.vr, "1")) for row in rows)
         sequences = [row for row in ELEMENTS.values() if row.vr == "SQ"]
         data = item + b"".join(write.sequence(row.tag, [item]) for row in sequences)
         found = _plain(read_header(data, LITTLE if write.explicit else IMPLICIT).attributes)

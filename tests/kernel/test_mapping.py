@@ -10,6 +10,7 @@ NESTED = frozenset(
     LocalNamespaceEntityID UniversalEntityID UniversalEntityIDType PersonIdentificationCodeSequence
     SpecimenIdentifier IssuerOfTheSpecimenIdentifierSequence CodingSchemeDesignator
     ReferencedSeriesSequence ReferencedSOPSequence ReferencedSOPInstanceUID
+    ScheduledProcedureStepID ScheduledProcedureStepDescription
     """.split()
 )
 """Elements that stand in the items of sequences."""

@@ -15,8 +15,9 @@ from pacsbridge.kernel.identity import study_id
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.reports import DELETED
 from pacsbridge.kernel.resources import Publication, endpoint, imaging_study, patient
+from pacsbridge.kernel.study_records import study_record
 from pacsbridge.kernel.titles import KEY_OBJECT_SELECTION, RETENTION_EXPIRED
-from pacsbridge.store.records import DeadLetter, Draft, Due
+from pacsbridge.store.records import DeadLetter, Draft, Due, Listing
 from pacsbridge.store.store import Store
 
 log = structlog.get_logger("pacsbridge.bridge")
@@ -115,7 +116,8 @@ class Publisher:
         states = self._store.study_states(studies)
         known = [(study, states[study.pk]) for study in studies if study.pk in states]
         rendered = [draft for study, state in known for draft in drafts(study, state, self._publication)]
-        self._store.publish(rendered, self._clock(), studies)
+        listings = [_listing(study, state) for study, state in known]
+        self._store.publish(rendered, self._clock(), studies, listings)
         metrics.STUDIES_PUBLISHED.inc(len(studies))
 
     def _put_off(self, study: Due, fault: Exception) -> None:
@@ -161,6 +163,12 @@ def drafts(study: Due, state: StudyState, publication: Publication) -> Iterator[
     content = imaging_study(state, publication) if living(state) else None
     yield Draft("ImagingStudy", id_, content, study.pk)
     yield from _former(study, id_, publication)
+
+
+def _listing(study: Due, state: StudyState) -> Listing:
+    """What queries answer of a study: nothing once it is withdrawn."""
+    there = living(state) and state.withdrawn is None
+    return Listing(study.pk, study_record(state) if there else None)
 
 
 def _former(study: Due, id_: str, publication: Publication) -> Iterator[Draft]:

@@ -10,7 +10,7 @@ Decoding is total: what has no meaning becomes U+FFFD, and the reason is handed 
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -237,6 +237,20 @@ def _numbered(number: int) -> Charset | None:
         return None
     g1 = _INITIAL_G1[number]
     return Charset(g1.codec if g1 else "ascii", g1, True)
+
+
+def codec_of(terms: Sequence[str]) -> str | None:
+    """The Python codec in which texts can be written under these terms; None where that takes extensions."""
+    return _WRITTEN.get(terms[0].strip(" \0").upper()) if len(terms) == 1 else None
+
+
+_WRITTEN = {
+    **_WHOLE,
+    "ISO_IR 6": "ascii",
+    "": "ascii",
+    **{f"ISO_IR {number}": codec for number, _, codec in _LATIN_ROWS},
+}
+"""Defined term → codec, of the sets that a text can be written in as a whole."""
 
 
 def _known(term: str) -> bool:

@@ -52,6 +52,11 @@ class Elements:
         self._items_left = limits.items
         self._behind = 0
 
+    @property
+    def behind(self) -> int:
+        """The position behind what was walked over last."""
+        return self._behind
+
     def level(self, position: int, end: int, layout: Layout, depth: int = 0) -> Iterator[Element]:
         """The elements from `position` to `end` or the end of their item, in their order. Raises TooLarge."""
         if depth > self._limits.nesting:

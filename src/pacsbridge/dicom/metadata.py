@@ -228,7 +228,7 @@ def _body(raw: bytes, vr: str, place: _Place) -> Json:
     if vr not in TEXT_VRS:
         return {"InlineBinary": b64encode(_little_endian(raw, vr, place.layout.big)).decode("ascii")}
     texts, _ = decode(raw, vr, vr, place.charset, place.layout.big)
-    return _listed([_json_text(text, vr) for text in texts])
+    return _listed([json_text(text, vr) for text in texts])
 
 
 def _listed(values: Sequence[Any]) -> Json:
@@ -253,7 +253,7 @@ def _little_endian(raw: bytes, vr: str, big: bool) -> bytes:
     return b"".join(raw[at : at + width][::-1] for at in range(0, len(raw), width))
 
 
-def _json_text(text: str, vr: str) -> Any:
+def json_text(text: str, vr: str) -> Any:
     """One value of a textual VR: a number, an object for a person name, null where it is empty."""
     if not text:
         return None

@@ -45,11 +45,12 @@ def decode(raw: bytes, stream_vr: str | None, vr: str, charset: Charset, big: bo
 
     A textual or numeric VR in the data set wins over the dictionary's; any other is passed over.
     """
-    if stream_vr in _NUMBERS:
-        whole = len(raw) % _UNPACKERS[stream_vr, big][0] == 0
-        texts = tuple(format(number, "") for number in numbers(raw, stream_vr, big))
+    known = stream_vr if stream_vr in _NUMBERS or stream_vr in TEXT_VRS else vr
+    if known in _NUMBERS:
+        whole = len(raw) % _UNPACKERS[known, big][0] == 0
+        texts = tuple(format(number, "") for number in numbers(raw, known, big))
         return texts, None if whole else "length is no multiple of the number's"
-    return _texts(raw, stream_vr if stream_vr in TEXT_VRS else vr, charset)
+    return _texts(raw, known, charset)
 
 
 def numbers(raw: bytes, vr: str, big: bool) -> tuple[int | float, ...]:

@@ -17,12 +17,12 @@ from pacsbridge.dicomweb.accept import ANY_SYNTAX, media_ranges, negotiate
 from pacsbridge.dicomweb.faults import fault
 from pacsbridge.dicomweb.metadata import OFFERS
 from pacsbridge.dicomweb.multipart import DICOM
-from pacsbridge.dicomweb.multipart_reader import End, Event, Head, MultipartReader
 from pacsbridge.dicomweb.receipt import Receipt
 from pacsbridge.dicomweb.receiving import Arriving, Entrance, Outcome, UnsupportedPart
 from pacsbridge.dicomweb.service import Service, accept_of
 from pacsbridge.dicomweb.target import target
 from pacsbridge.errors import NotUnderstood, TooLarge, Unavailable
+from pacsbridge.kernel.multipart_reader import End, Event, Head, MultipartReader
 
 REQUESTS = 50
 """Bodies that are received at the same time; each takes memory for one instance that is no spool yet."""

@@ -66,6 +66,10 @@ class Attributes:
     def __repr__(self) -> str:
         return f"Attributes({dict(self._values)!r})"
 
+    def values(self, keyword: str) -> "tuple[str, ...] | tuple[Attributes, ...]":
+        """The values or items of an element as they are; () when absent."""
+        return self._values.get(keyword, ())
+
     def texts(self, keyword: str) -> tuple[str, ...]:
         """All values of a non-sequence element, empty ones in place (PS3.5 6.4); () when absent."""
         values = self._values.get(keyword, ())
@@ -97,10 +101,12 @@ _ROWS = """
 00080020 DA StudyDate
 00080021 DA SeriesDate
 00080022 DA AcquisitionDate
+00080023 DA ContentDate
 0008002A DT AcquisitionDateTime
 00080030 TM StudyTime
 00080031 TM SeriesTime
 00080032 TM AcquisitionTime
+00080033 TM ContentTime
 00080050 SH AccessionNumber
 00080051 SQ IssuerOfAccessionNumberSequence
 00080056 CS InstanceAvailability
@@ -118,6 +124,7 @@ _ROWS = """
 00080119 UC LongCodeValue
 00080120 UR URNCodeValue
 00080201 SH TimezoneOffsetFromUTC
+00081010 SH StationName
 00081030 LO StudyDescription
 00081032 SQ ProcedureCodeSequence
 0008103E LO SeriesDescription
@@ -129,6 +136,7 @@ _ROWS = """
 00081062 SQ PhysiciansReadingStudyIdentificationSequence
 00081070 PN OperatorsName
 00081072 SQ OperatorIdentificationSequence
+00081080 LO AdmittingDiagnosesDescription
 00081090 LO ManufacturerModelName
 00081111 SQ ReferencedPerformedProcedureStepSequence
 00081115 SQ ReferencedSeriesSequence
@@ -140,31 +148,48 @@ _ROWS = """
 00100021 LO IssuerOfPatientID
 00100024 SQ IssuerOfPatientIDQualifiersSequence
 00100030 DA PatientBirthDate
+00100032 TM PatientBirthTime
 00100040 CS PatientSex
+00101001 PN OtherPatientNames
 00101002 SQ OtherPatientIDsSequence
+00101010 AS PatientAge
+00102160 SH EthnicGroup
+00102180 SH Occupation
+001021B0 LT AdditionalPatientHistory
+00104000 LT PatientComments
 00180015 CS BodyPartExamined
 00181000 LO DeviceSerialNumber
+00181030 LO ProtocolName
 0020000D UI StudyInstanceUID
 0020000E UI SeriesInstanceUID
 00200010 SH StudyID
 00200011 IS SeriesNumber
+00200012 IS AcquisitionNumber
 00200013 IS InstanceNumber
 00200060 CS Laterality
 00200062 CS ImageLaterality
 00201206 IS NumberOfStudyRelatedSeries
 00201208 IS NumberOfStudyRelatedInstances
 00201209 IS NumberOfSeriesRelatedInstances
+00280008 IS NumberOfFrames
+00280010 US Rows
+00280011 US Columns
+00280100 US BitsAllocated
 00321060 LO RequestedProcedureDescription
 00321064 SQ RequestedProcedureCodeSequence
 00324000 LT StudyComments
 00380010 LO AdmissionID
 00380014 SQ IssuerOfAdmissionIDSequence
+00400007 LO ScheduledProcedureStepDescription
+00400009 SH ScheduledProcedureStepID
 00400031 UT LocalNamespaceEntityID
 00400032 UT UniversalEntityID
 00400033 CS UniversalEntityIDType
 00400243 SH PerformedLocation
 00400244 DA PerformedProcedureStepStartDate
 00400245 TM PerformedProcedureStepStartTime
+00400253 SH PerformedProcedureStepID
+00400254 LO PerformedProcedureStepDescription
 00400275 SQ RequestAttributesSequence
 00400551 LO SpecimenIdentifier
 00400560 SQ SpecimenDescriptionSequence
@@ -177,6 +202,8 @@ _ROWS = """
 00402017 LO FillerOrderNumberImagingServiceRequest
 0040A043 SQ ConceptNameCodeSequence
 0040A375 SQ CurrentRequestedProcedureEvidenceSequence
+0040A491 CS CompletionFlag
+0040A493 CS VerificationFlag
 00420010 ST DocumentTitle
 00700080 CS ContentLabel
 """

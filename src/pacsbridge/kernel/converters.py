@@ -10,6 +10,8 @@ from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel import codes, concepts, dates, names, references, values
 from pacsbridge.kernel.attributes import Attributes
 from pacsbridge.kernel.identity import Identifier, Issuer, identifier, patient_key
+from pacsbridge.kernel.model import Level
+from pacsbridge.kernel.query_keys import Record, kept
 from pacsbridge.kernel.scope import Scope
 from pacsbridge.kernel.terminology import Coding
 
@@ -71,6 +73,15 @@ def code_list(keyword: str) -> Convert:
     def convert(attributes: Attributes, _scope: Scope) -> list[str] | None:
         found = (values.code(value) for value in attributes.texts(keyword)[:64])
         return [value.upper() for value in found if value] or None
+
+    return convert
+
+
+def queried(level: Level) -> Convert:
+    """What queries of a level are answered from (see `query_keys`)."""
+
+    def convert(attributes: Attributes, _scope: Scope) -> Record | None:
+        return kept(attributes, level)
 
     return convert
 

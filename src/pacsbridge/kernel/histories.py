@@ -7,6 +7,7 @@ from typing import Any
 from pacsbridge.errors import NotSupported, NotUnderstood
 from pacsbridge.kernel import search_results, search_values
 from pacsbridge.kernel.cursors import Cursor
+from pacsbridge.kernel.query import ReferenceValue
 from pacsbridge.kernel.query_parsing import CURSOR, SearchSettings, check_repeats, shown
 
 
@@ -15,7 +16,8 @@ class Past:
     """Versions of one resource, of all of a type, or (`type` None) of all types.
 
     `since` is a moment in microseconds since 1970 from which on, `at` the period [first, end) within which a
-    version was current. `understood`, `ignored` and `scope` are as in Query.
+    version was current. `patient`: only resources of that patient, and those of nobody. `understood`,
+    `ignored` and `scope` are as in Query.
     """
 
     type: str | None
@@ -27,6 +29,7 @@ class Past:
     understood: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
     scope: str = ""
+    patient: ReferenceValue | None = None
 
 
 def parse_past(

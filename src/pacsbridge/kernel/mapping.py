@@ -15,6 +15,7 @@ from pacsbridge.kernel import converters as to
 from pacsbridge.kernel import references, titles
 from pacsbridge.kernel.converters import Convert
 from pacsbridge.kernel.model import Level, Merge
+from pacsbridge.kernel.query_keys import kept_keywords
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ def _row(
 ) -> Row:
     return Row(level, name, path, tuple(keywords.split()), convert, merge, required)
 
+
+ATTRIBUTES = "attributes"
+"""The fact that C-FIND and QIDO-RS answer from: attributes as they stand (`query_keys`); no part of FHIR."""
 
 _PATIENT, _STUDY, _SERIES, _INSTANCE = Level
 _REFINE, _NEWEST, _EARLIEST, _UNION = Merge.REFINE, Merge.NEWEST, Merge.EARLIEST, Merge.UNION
@@ -145,6 +149,8 @@ ROWS: tuple[Row, ...] = (
          "ImageType DocumentTitle ConceptNameCodeSequence ContentLabel", titles.title),
     _row(_INSTANCE, "availability", "ImagingStudy.status", "InstanceAvailability",
          to.code("InstanceAvailability")),
+
+    *(Row(level, ATTRIBUTES, "", kept_keywords(level), to.queried(level), Merge.OVERLAY) for level in Level),
 )
 # fmt: on
 

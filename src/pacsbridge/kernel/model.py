@@ -8,6 +8,7 @@ Facts of one level merge field by field, by the rule of the field's row:
               an identifier with its system over the bare value
     newest    the last received wins, and no conflict: what changes by its nature, such as counts
     earliest  the earliest dateTime wins; one with a time stands before a date alone
+    overlay   attribute by attribute the last received wins, and no conflict: other facts tell those
     union     a list of all distinct values in a fixed order, from one list an instance
 
 All rules give the same for any order of instances that agree. A later data set that lacks a value erases
@@ -46,6 +47,7 @@ class Merge(StrEnum):
     REFINE = "refine"
     NEWEST = "newest"
     EARLIEST = "earliest"
+    OVERLAY = "overlay"
     UNION = "union"
 
 
@@ -91,7 +93,11 @@ class Conflict:
 
 @dataclass(slots=True)
 class InstanceState:
-    """One instance of a study as the builder needs it; `rejected` is the DCM code of a rejection note."""
+    """One instance of a study as the builder needs it; `rejected` is the DCM code of a rejection note.
+
+    `attributes` are those that queries are answered from, and `transfer_syntax` is what it is held in, where
+    they were asked for.
+    """
 
     uid: str
     sop_class: str
@@ -99,6 +105,8 @@ class InstanceState:
     title: str | None = None
     availability: str | None = None
     rejected: str | None = None
+    attributes: Values = field(default_factory=dict)
+    transfer_syntax: str | None = None
 
 
 @dataclass(slots=True)
@@ -218,6 +226,10 @@ def _union(before: Any, value: Any) -> Any:
     return union(before, value)
 
 
+def _overlay(before: Any, value: Any) -> Any:
+    return {**before, **value}
+
+
 def _last(_before: Any, value: Any) -> Any:
     return value
 
@@ -227,5 +239,6 @@ _MERGERS: Mapping[Merge, Callable[[Any, Any], Any]] = {
     Merge.REFINE: _refine,
     Merge.NEWEST: _last,
     Merge.EARLIEST: _earliest,
+    Merge.OVERLAY: _overlay,
     Merge.UNION: _union,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from pacsbridge.kernel.cursors import Cursor, Order
 from pacsbridge.kernel.histories import Past
+from pacsbridge.store.conditions import parameter_key
 from pacsbridge.store.documents import VERSION, as_document
 from pacsbridge.store.records import Versions
 from pacsbridge.store.sql import Ask, Sql, every, sql
@@ -42,6 +43,8 @@ def _of_type(past: Past) -> tuple[str, Iterable[Sql]]:
 
 
 def _conditions(past: Past) -> Iterable[Sql]:
+    if past.patient is not None and past.id is None:
+        yield _of_patient(past.patient.target)
     if past.since is not None:
         yield sql("b.updated >= ?", past.since)
     if past.at is not None:
@@ -52,6 +55,18 @@ def _conditions(past: Past) -> Iterable[Sql]:
             " AND n.updated <= ?)",
             first,
         )
+
+
+def _of_patient(target: str) -> Sql:
+    """Studies that name the patient, the patient, and what belongs to nobody: few, so that these lead."""
+    return sql(
+        "b.resource IN (SELECT f.resource FROM search_reference f WHERE f.param = ? AND f.target = ?"
+        " UNION ALL SELECT o.pk FROM resource o WHERE o.type = 'Patient' AND o.id = ?"
+        " UNION ALL SELECT o.pk FROM resource o WHERE o.type NOT IN ('Patient', 'ImagingStudy'))",
+        parameter_key("ImagingStudy", "patient"),
+        target,
+        target,
+    )
 
 
 def _beyond(after: Cursor | None) -> Sql:

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Table, func, select, update
 
 from pacsbridge.kernel.attributes import TRUNCATED
 from pacsbridge.kernel.identity import names_same_patient
-from pacsbridge.kernel.mapping import RULES
+from pacsbridge.kernel.mapping import ATTRIBUTES, RULES
 from pacsbridge.kernel.model import Conflict, Level, Values, merge
 from pacsbridge.store import schema
+from pacsbridge.store.holdings import note_encodings
 from pacsbridge.store.records import Arrival
 from pacsbridge.store.texts import indexed
 from pacsbridge.store.upsert import upsert
@@ -253,6 +254,7 @@ class Batch:
             "number": instance.get("number"),
             "title": instance.get("title"),
             "availability": instance.get("availability"),
+            "attributes": _text(instance[ATTRIBUTES]) if ATTRIBUTES in instance else None,
             "transfer_syntax": arrival.transfer_syntax,
             "location": arrival.location,
             "size": arrival.size,
@@ -307,6 +309,7 @@ class Batch:
         self._write_studies()
         self._write_series()
         upsert(self._connection, schema.instance, list(self._instances.values()), key=("uid",))
+        note_encodings(self._connection, self._instances.values())
         upsert(self._connection, schema.issue, self._issues, key=("instance_uid", "keyword", "reason"))
         upsert(self._connection, schema.rejection, self._rejections, key=("sop_uid", "by_uid"))
         if self._conflicts:

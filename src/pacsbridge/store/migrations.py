@@ -308,6 +308,52 @@ def _commitments(op: Operations) -> None:
     op.create_index("ix_commitment_due", "commitment", ["due"])
 
 
+def _queried(op: Operations) -> None:
+    """What C-FIND and QIDO-RS answer from; every study is published again, and archives are asked again."""
+    op.add_column("instance", sa.Column("attributes", sa.Text))
+    op.create_table(
+        "study_record",
+        sa.Column("study", _KEY, sa.ForeignKey("study.pk"), primary_key=True, autoincrement=False),
+        sa.Column("body", sa.Text, nullable=False),
+    )
+    ordered = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    texts = ("patient_id", "patient_name", "accession", "study_id")
+    op.create_table(
+        "study_key",
+        sa.Column("study", _KEY, sa.ForeignKey("study.pk"), primary_key=True, autoincrement=False),
+        sa.Column("uid", sa.Text, nullable=False),
+        sa.Column("sex", sa.Text, nullable=False),
+        sa.Column("modalities", sa.Text, nullable=False),
+        *(sa.Column(name, ordered, nullable=False) for name in texts),
+        sa.Column("patient", _KEY, nullable=False),
+        *(
+            sa.Column(name, sa.BigInteger, nullable=False)
+            for name in ("date", "time", "birth_date", "series", "instances")
+        ),
+    )
+    op.create_index("ix_study_key_date", "study_key", ["date", "study"])
+    for name in ("uid", "patient", "patient_id", "patient_name", "accession"):
+        op.create_index(f"ix_study_key_{name}", "study_key", [name])
+    op.create_table(
+        "series_record",
+        sa.Column("study", _KEY, sa.ForeignKey("study.pk"), primary_key=True, autoincrement=False),
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("uid", sa.Text, nullable=False),
+        sa.Column("modality", sa.Text, nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+    )
+    op.create_index("ix_series_record_uid", "series_record", ["uid"])
+    op.execute("UPDATE study SET revision = revision + 1, due = 0, changed = coalesce(changed, 0)")
+    op.execute("UPDATE report SET digest = NULL WHERE gone IS NULL")
+
+
+def _retrieved(op: Operations) -> None:
+    """How instances are encoded, by their SOP class."""
+    columns = [sa.Column(name, sa.Text, primary_key=True) for name in ("sop_class", "transfer_syntax")]
+    op.create_table("encoding", *columns)
+    op.execute("INSERT INTO encoding SELECT DISTINCT sop_class, transfer_syntax FROM instance")
+
+
 def _dates(op: Operations, table: str, columns: tuple[str, ...]) -> None:
     for name in columns:
         never = sa.Column(name, sa.BigInteger, nullable=False, server_default="-4611686018427387904")
@@ -318,5 +364,5 @@ def _partial(op: Operations, name: str, table: str, columns: list[str], where: s
     op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
-MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first, _searched, _reported)
+MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first, _searched, _reported, _queried, _retrieved)
 """Migration n+1 at index n."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.model import Facts
 from pacsbridge.kernel.reports import Report
+from pacsbridge.kernel.study_records import StudyRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -93,6 +94,14 @@ class Draft:
     id: str
     content: dict[str, Any] | None
     study: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What queries answer of a study, by its row number; without a record: nothing any more."""
+
+    study: int
+    record: StudyRecord | None
 
 
 class Version(NamedTuple):

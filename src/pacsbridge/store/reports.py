@@ -166,6 +166,14 @@ def sourced(connection: Connection, pks: Sequence[int]) -> Mapping[int, Sequence
     return found
 
 
+def of_study(connection: Connection, study_uid: str) -> Sequence[Sourced]:
+    """What archives say about a study, the latest last."""
+    c = schema.report.c
+    query = select(c.source, c.body, c.gone).where(c.study_uid == study_uid, c.body.is_not(None))
+    rows = connection.execute(query.order_by(c.told, c.source))
+    return [Sourced(row.source, _unpacked(row.body), row.gone) for row in rows]
+
+
 def _contents(connection: Connection, source: str, uids: Sequence[str]) -> Mapping[str, bytes]:
     """What tells the facts of reports from others, of those that are not gone."""
     c = schema.report.c

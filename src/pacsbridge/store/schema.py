@@ -15,7 +15,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 3
+VERSION = 5
 """The schema version that this code reads and writes: the number of the last migration."""
 
 metadata = MetaData()
@@ -91,6 +91,7 @@ instance = Table(
     Column("number", BigInteger),
     Column("title", Text),
     Column("availability", Text),
+    Column("attributes", Text),
     Column("transfer_syntax", Text, nullable=False),
     Column("location", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
@@ -127,6 +128,60 @@ reported_instance = Table(
     Column("study", Key, ForeignKey("study.pk"), nullable=False),
     Index("ix_reported_instance_study", "study", "source"),
 )
+
+study_record = Table(
+    "study_record",
+    metadata,
+    Column("study", Key, ForeignKey("study.pk"), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""What C-FIND and QIDO-RS answer of a study and its patient: tag → values. Written as it is published."""
+
+study_key = Table(
+    "study_key",
+    metadata,
+    Column("study", Key, ForeignKey("study.pk"), primary_key=True),
+    Column("patient", Key, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("date", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("patient_id", Ordered, nullable=False),
+    Column("patient_name", Ordered, nullable=False),
+    Column("birth_date", BigInteger, nullable=False),
+    Column("sex", Text, nullable=False),
+    Column("accession", Ordered, nullable=False),
+    Column("study_id", Ordered, nullable=False),
+    Column("modalities", Text, nullable=False),
+    Column("series", BigInteger, nullable=False),
+    Column("instances", BigInteger, nullable=False),
+    Index("ix_study_key_date", "date", "study"),
+    Index("ix_study_key_uid", "uid"),
+    Index("ix_study_key_patient", "patient"),
+    Index("ix_study_key_patient_id", "patient_id"),
+    Index("ix_study_key_patient_name", "patient_name"),
+    Index("ix_study_key_accession", "accession"),
+)
+"""What studies are found by, narrow: a wildcard at the beginning of a value looks at every row."""
+
+series_record = Table(
+    "series_record",
+    metadata,
+    Column("study", Key, ForeignKey("study.pk"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("uid", Text, nullable=False),
+    Column("modality", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("ix_series_record_uid", "uid"),
+)
+"""The same of a series; `number` is its place in the study."""
+
+encoding = Table(
+    "encoding",
+    metadata,
+    Column("sop_class", Text, primary_key=True),
+    Column("transfer_syntax", Text, primary_key=True),
+)
+"""How instances of each SOP class are encoded, or have been: what C-GET prefers to negotiate."""
 
 rejection = Table(
     "rejection",

@@ -81,8 +81,10 @@ def all_due(connection: Connection, now: int) -> int:
     return changed.rowcount
 
 
-def study_states(connection: Connection, pks: Sequence[int]) -> dict[int, StudyState]:
-    """Everything known of these studies, by row number."""
+def study_states(
+    connection: Connection, pks: Sequence[int], *, attributes: bool = False
+) -> dict[int, StudyState]:
+    """Everything known of these studies, by row number; the attributes of instances where they are wanted."""
     s, p = schema.study.c, schema.patient.c
     query = (
         select(s.pk, s.facts, s.sources, p.facts.label("patient"))
@@ -97,14 +99,16 @@ def study_states(connection: Connection, pks: Sequence[int]) -> dict[int, StudyS
         )
         for row in connection.execute(query)
     }
-    for study, series in _series(connection, pks):
+    for study, series in _series(connection, pks, attributes=attributes):
         if series.instances:
             states[study].series.append(series)
     told = reports.sourced(connection, list(states))
     return {pk: combined(state, told.get(pk, ())) for pk, state in states.items()}
 
 
-def _series(connection: Connection, studies: Sequence[int]) -> Iterable[tuple[int, SeriesState]]:
+def _series(
+    connection: Connection, studies: Sequence[int], *, attributes: bool
+) -> Iterable[tuple[int, SeriesState]]:
     c, i = schema.series.c, schema.instance.c
     found = connection.execute(select(c.pk, c.study, c.facts).where(c.study.in_(studies))).all()
     series = {row.pk: SeriesState(orjson.loads(row.facts)) for row in found}
@@ -112,8 +116,14 @@ def _series(connection: Connection, studies: Sequence[int]) -> Iterable[tuple[in
     query = select(i.series, i.uid, i.sop_class, i.number, i.title, i.availability).where(
         i.study.in_(studies)
     )
-    for pk, uid, sop_class, number, title, availability in connection.execute(query):
+    if attributes:
+        query = query.add_columns(i.attributes, i.transfer_syntax)
+    for row in connection.execute(query):
+        pk, uid, sop_class, number, title, availability = row[:6]
         instance = InstanceState(uid, sop_class, number, title, availability, rejected.get(uid))
+        if attributes:
+            instance.attributes = orjson.loads(row.attributes or b"{}")
+            instance.transfer_syntax = row.transfer_syntax
         series[pk].instances.append(instance)
     return [(row.study, series[row.pk]) for row in found]
 

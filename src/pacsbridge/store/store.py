@@ -6,14 +6,18 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
+from pacsbridge.kernel.finding import Find
 from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.query import Query
+from pacsbridge.kernel.reports import Sourced
 from pacsbridge.kernel.search_parameters import INDEX_VERSION
 from pacsbridge.store import (
     documents,
+    finding,
     findings,
     history,
+    listing,
     migrations,
     planning,
     publishing,
@@ -24,6 +28,7 @@ from pacsbridge.store import (
 )
 from pacsbridge.store.commitments import Commitments
 from pacsbridge.store.engine import Database
+from pacsbridge.store.holdings import Holdings
 from pacsbridge.store.index import Batch, Timing
 from pacsbridge.store.records import (
     Arrival,
@@ -33,6 +38,7 @@ from pacsbridge.store.records import (
     Due,
     Held,
     KnownReport,
+    Listing,
     Page,
     Reported,
     Version,
@@ -71,6 +77,7 @@ class Store:
     ) -> None:
         self._database = Database(url, data_dir, password)
         self.commitments = Commitments(self._database)
+        self.holdings = Holdings(self._database)
         self._counts = planning.Counts()
         self._shelf: search.Bodies = Shelf()
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
@@ -154,7 +161,8 @@ class Store:
     def forget_facts(self) -> None:
         """Empty the index of facts, for it to be rebuilt from the packs; documents keep their versions."""
         tables = (schema.issue, schema.conflict, schema.rejection, schema.instance, schema.series)
-        facts = (schema.reported_instance, schema.study, schema.patient, schema.checkpoint)
+        listed = (schema.study_key, schema.study_record, schema.series_record, schema.encoding)
+        facts = (*listed, schema.reported_instance, schema.study, schema.patient, schema.checkpoint)
         with self._database.write() as connection:
             for table in (*tables, *facts):
                 connection.execute(delete(table))
@@ -213,6 +221,11 @@ class Store:
         with self._database.read() as connection:
             return reports.owed(connection, source, limit)
 
+    def told_by(self, study_uid: str) -> Sequence[Sourced]:
+        """What archives say that have a study, the one that said something new last at the end."""
+        with self._database.read() as connection:
+            return [one for one in reports.of_study(connection, study_uid) if one.gone is None]
+
     def forget_report(self, uid: str) -> int:
         """Have every archive that has a study asked for it again; returns how many those are."""
         with self._database.write() as connection:
@@ -250,9 +263,16 @@ class Store:
         with self._database.read() as connection:
             return states.study_states(connection, [study.pk for study in studies])
 
-    def publish(self, drafts: Iterable[Draft], now: int, settled: Sequence[Due] = ()) -> int:
+    def publish(
+        self,
+        drafts: Iterable[Draft],
+        now: int,
+        settled: Sequence[Due] = (),
+        listings: Iterable[Listing] = (),
+    ) -> int:
         """Write new versions of the drafts whose content differs from what is published.
 
+        `listings` are what queries answer of the same studies from now on.
         `settled` are the studies whose revisions the drafts show: where another process has been quicker with
         one of them, nothing is written. Returns how many versions were written.
         """
@@ -261,6 +281,7 @@ class Store:
             if states.outrun(connection, settled):
                 return 0
             written = publishing.publish(connection, drafts, now)
+            listing.put(connection, listings)
             states.settle(connection, settled)
         return written
 
@@ -311,6 +332,15 @@ class Store:
         """One page of versions, the newest first. TooCostly as `search`."""
         with self._database.asking(seconds) as ask:
             return history.history(ask, past)
+
+    def find(self, query: Find, after: finding.Position | None, limit: int, offset: int = 0) -> finding.Chunk:
+        """The next records that a C-FIND or QIDO-RS query asks for, from at most `limit` rows. TooCostly."""
+        with self._database.asking() as ask:
+            return finding.chunk(ask, self._states_with_attributes, query, after, limit, offset)
+
+    def _states_with_attributes(self, pks: Sequence[int]) -> Mapping[int, StudyState]:
+        with self._database.read() as connection:
+            return states.study_states(connection, pks, attributes=True)
 
     # what went wrong
 

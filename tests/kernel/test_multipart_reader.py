@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacsbridge.dicomweb.multipart_reader import End, Head, MultipartReader
 from pacsbridge.errors import NotUnderstood, TooLarge
+from pacsbridge.kernel.multipart_reader import End, Head, MultipartReader
 
 Part = tuple[dict[str, str], bytes]
 

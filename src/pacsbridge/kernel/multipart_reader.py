@@ -57,6 +57,7 @@ class MultipartReader:
         if not _BOUNDARY.fullmatch(boundary):
             raise NotUnderstood("the boundary is not one (RFC 2046 5.1.1)")
         mark = rb"\r\n--" + re.escape(boundary.encode())
+        self.boundary = boundary
         self._mark = b"\r\n--" + boundary.encode()
         self._line = re.compile(mark + rb"(--)?" + _BLANKS + rb"\r\n")
         self._unfinished = re.compile(mark + rb"(?:-|(--)?" + _BLANKS + rb"\r?)\Z")
