@@ -7,6 +7,9 @@
     │   ├── Mismatch        the data set contradicts the command that carried it
     │   ├── TooLarge        beyond a stated limit (length, depth, count)
     │   └── NotAcceptable   no representation that the caller accepts
+    ├── Denied              the caller may not have what it asks for
+    │   ├── Unauthenticated who it is is not known: no token, or none that is good
+    │   └── Forbidden       who it is is known, and its rights don't go so far
     ├── Absent              there is nothing under that name
     │   └── Gone            there was, and it has been deleted
     ├── Unavailable         try later: disk full, database or archive away, shutting down
@@ -51,6 +54,32 @@ class TooLarge(Refused):
 
 class NotAcceptable(Refused):
     """No representation of the answer is acceptable to the caller."""
+
+
+class Denied(PacsbridgeError):
+    """The caller may not have what it asks for. `challenge` is the value of WWW-Authenticate (RFC 6750 3)."""
+
+    challenge = 'Bearer realm="pacsbridge"'
+
+
+class Unauthenticated(Denied):
+    """Nobody knows who calls: without a token, or (`invalid`) with one that is not good."""
+
+    def __init__(self, message: str, *, invalid: bool = True) -> None:
+        super().__init__(message)
+        if invalid:
+            self.challenge = f'{Denied.challenge}, error="invalid_token", error_description="{message}"'
+
+
+class Forbidden(Denied):
+    """The rights of the caller don't go so far; `scope` would (SMART App Launch 2, "scopes")."""
+
+    def __init__(self, message: str, scope: str = "") -> None:
+        super().__init__(message)
+        needed = f', scope="{scope}"' if scope else ""
+        self.challenge = (
+            f'{Denied.challenge}, error="insufficient_scope", error_description="{message}"{needed}'
+        )
 
 
 class Absent(PacsbridgeError):

@@ -1,8 +1,10 @@
 """The HTTP server: one port for every web application, in a thread with a loop of its own."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiohttp import web
@@ -10,7 +12,11 @@ from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pacsbridge import metrics
-from pacsbridge.errors import Misconfigured
+from pacsbridge.access.gate import Gate
+from pacsbridge.access.guard import Handler, identify
+from pacsbridge.access.proxies import behind
+from pacsbridge.access.rights import OPERATOR
+from pacsbridge.errors import Denied, Misconfigured, NotUnderstood, Unauthenticated, Unavailable
 
 Checks = Mapping[str, Callable[[], str | None]]
 """Name of a part → what is wrong with it, None when nothing is."""
@@ -67,16 +73,35 @@ async def _sign(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = SERVER
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """How the port is reached: by TLS, through proxies (networks) that end it, by whom the gate knows.
+
+    `plain`: requests may come from elsewhere without TLS all the same.
+    """
+
+    gate: Gate | None = None
+    tls: ssl.SSLContext | None = None
+    proxies: tuple[str, ...] = ()
+    plain: bool = False
+
+
 class HttpServer:
     """Serves `applications` (path → application), `/health/…` and `/metrics`."""
 
     def __init__(
-        self, host: str, port: int, applications: Mapping[str, web.Application], checks: Checks
+        self,
+        host: str,
+        port: int,
+        applications: Mapping[str, web.Application],
+        checks: Checks,
+        front: Front | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._applications = applications
         self._checks = checks
+        self._front = front or Front()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
         self._runner: web.AppRunner | None = None
@@ -110,26 +135,63 @@ class HttpServer:
     async def _listen(self) -> None:
         self._runner = _Runner(self._application())
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, backlog=512).start()
+        tls = self._front.tls
+        await web.TCPSite(self._runner, self._host, self._port, backlog=512, ssl_context=tls).start()
 
     def _application(self) -> web.Application:
-        app = web.Application()
+        front = self._front
+        layers = [behind(front.proxies, plain=front.plain)] if front.proxies else []
+        app = web.Application(middlewares=layers)
         app.on_response_prepare.append(_sign)
-        app.router.add_get("/", _welcome)
+        app.router.add_get("/", self._guarded(_welcome))
         app.router.add_get("/health/live", _live)
         app.router.add_get("/health/ready", self._ready)
-        app.router.add_get("/metrics", _metrics)
+        app.router.add_get("/metrics", self._guarded(_metrics))
         for path, application in self._applications.items():
             app.add_subapp(path, application)
         return app
 
-    async def _ready(self, _request: web.Request) -> web.Response:
-        """200 when every part works, else 503; the body says which one does not and why."""
+    def _guarded(self, handler: Handler) -> Handler:
+        """What is for operators alone, where callers are known."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            fault = await self._fault(request)
+            if fault is None:
+                return await handler(request)
+            status = next(status for kind, status in _STATUS.items() if isinstance(fault, kind))
+            headers = {"WWW-Authenticate": fault.challenge} if isinstance(fault, Denied) else {}
+            return web.Response(text=f"{fault}\n", status=status, headers=headers)
+
+        return handle
+
+    async def _fault(self, request: web.Request) -> Denied | NotUnderstood | Unavailable | None:
+        """Why the caller is not taken for an operator."""
+        if self._front.gate is None:
+            return None
+        try:
+            (await identify(self._front.gate, request)).need(OPERATOR)
+        except (Denied, NotUnderstood, Unavailable) as exc:
+            return exc
+        return None
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        """200 when every part works, else 503; operators are told which one does not and why."""
         loop = asyncio.get_running_loop()
         found = {name: await loop.run_in_executor(None, check) for name, check in self._checks.items()}
         faults = {name: reason for name, reason in found.items() if reason is not None}
-        body = {"status": "unready" if faults else "ready", "parts": {n: r or "ok" for n, r in found.items()}}
+        body: dict[str, object] = {"status": "unready" if faults else "ready"}
+        if await self._fault(request) is None:
+            body["parts"] = {name: reason or "ok" for name, reason in found.items()}
         return web.json_response(body, status=503 if faults else 200)
+
+
+_STATUS: Mapping[type[Exception], HTTPStatus] = {
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Denied: HTTPStatus.FORBIDDEN,
+    NotUnderstood: HTTPStatus.BAD_REQUEST,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""The first row that fits tells how a caller is turned away."""
 
 
 _WELCOME = """pacsbridge

@@ -115,12 +115,15 @@ class ObservedStore(Store):
 class Server:
     """The FHIR application under /fhir on a port of its own, and a client for it.
 
-    `asking` asks archives for what a search does not find. Links lead to `BASE`, unless `port` is given:
-    then they lead to itself.
+    `asking` asks archives for what a search does not find, `gate` knows callers by their tokens. Links
+    lead to `BASE`, unless `port` is given: then they lead to itself.
     """
 
-    def __init__(self, store: Store, port: int = 0, asking: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, store: Store, port: int = 0, asking: Any = None, gate: Any = None, **settings: Any
+    ) -> None:
         self.store = store
+        self._gate = gate
         self._asking = asking
         self.port = port
         self.base = f"http://127.0.0.1:{port}/fhir" if port else BASE
@@ -146,7 +149,7 @@ class Server:
 
     async def _listen(self, settings: FhirSettings) -> None:
         app = web.Application()
-        app.add_subapp("/fhir", fhir_app(self.store, settings, self._executor, self._asking))
+        app.add_subapp("/fhir", fhir_app(self.store, settings, self._executor, self._asking, self._gate))
         self._runner = web.AppRunner(app, auto_decompress=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
-from pacsbridge.config.schema import Config, Endpoint, Source
+from pacsbridge.config.schema import Auth, Config, Endpoint, Source
 from pacsbridge.errors import Misconfigured
 from pacsbridge.kernel.publication import EndpointSpec, Publication
 
@@ -25,7 +25,8 @@ def faults_between(config: Config) -> Iterator[str]:
 
 def with_derived(config: Config) -> Config:
     """The same with `fhir.base_url`, `dicomweb.base_url` and the services of peers filled in."""
-    fhir = config.fhir.base_url or f"http://{_in_url(config.fhir.host)}:{config.fhir.port}/fhir"
+    scheme = "http" if config.fhir.tls.certificate is None else "https"
+    fhir = config.fhir.base_url or f"{scheme}://{_in_url(config.fhir.host)}:{config.fhir.port}/fhir"
     dicomweb = config.dicomweb.base_url or f"{fhir.removesuffix('/fhir')}/dicomweb"
     services = config.dimse.services
     peers = (
@@ -68,12 +69,24 @@ def _in_url(host: str) -> str:
 def _exposed(config: Config) -> Iterator[str]:
     if config.allow_insecure_listen:
         return
-    for name, host in (("dimse.host", config.dimse.host), ("fhir.host", config.fhir.host)):
-        if not is_loopback(host):
+    ways = (
+        ("dimse.host", config.dimse.host, ["DIMSE callers don't authenticate"]),
+        ("fhir.host", config.fhir.host, list(_open(config))),
+    )
+    for name, host, lacks in ways:
+        if lacks and not is_loopback(host):
             yield (
-                f"{name}: {host} can be reached from other machines, and nobody has to authenticate; "
+                f"{name}: {host} can be reached from other machines, and {' and '.join(lacks)}; "
                 "listen on 127.0.0.1, or set allow_insecure_listen = true if the network in front is trusted"
             )
+
+
+def _open(config: Config) -> Iterator[str]:
+    """What others on the network could do with the HTTP port."""
+    if not config.auth.on:
+        yield "nobody has to authenticate ([auth])"
+    if config.fhir.tls.certificate is None and not config.fhir.trusted_proxies:
+        yield "nothing is encrypted (fhir.tls, fhir.trusted_proxies)"
 
 
 def _without_name(config: Config) -> Iterator[str]:
@@ -233,6 +246,46 @@ def _source_endpoints(source: Source) -> Iterator[str]:
         yield str(exc)
 
 
+def _http_tls(config: Config) -> Iterator[str]:
+    tls = config.fhir.tls
+    if (tls.certificate is None) != (tls.key is None):
+        yield "fhir.tls: certificate and key are given together"
+    if tls.ca is not None and tls.certificate is None:
+        yield "fhir.tls.ca needs fhir.tls.certificate"
+
+
+def _auth(config: Config) -> Iterator[str]:
+    """One way to verify tokens, and what it needs."""
+    auth = config.auth
+    ways = [name for name in _WAYS if getattr(auth, name) is not None]
+    if len(ways) > 1:
+        yield f"auth: {' and '.join(ways)} are ways to verify tokens of which one can be used"
+    if not ways and auth != Auth():
+        yield f"auth: one of {', '.join(_WAYS)} must say how tokens are verified"
+    if ways:
+        needed = ("issuer", "audience", *(_OF_INTROSPECTION if auth.introspection_url else ()))
+        yield from (f"auth.{ways[0]} needs auth.{name}" for name in needed if getattr(auth, name) is None)
+    if not auth.algorithms:
+        yield "auth.algorithms: without any no token is good"
+
+
+_WAYS = ("jwks_url", "jwks_file", "introspection_url")
+_OF_INTROSPECTION = ("client_id", "client_secret_file")
+
+
+def _auth_in_the_clear(config: Config) -> Iterator[str]:
+    """Whoever can change keys on their way can sign tokens."""
+    if config.auth.allow_plain_http:
+        return
+    for name in ("issuer", "jwks_url", "introspection_url", "authorization_endpoint", "token_endpoint"):
+        url = getattr(config.auth, name)
+        if url is not None and _is_readable(url):
+            yield (
+                f"auth.{name}: {url} is http, where others may meddle; use https, or set "
+                "auth.allow_plain_http = true if the network between is trusted"
+            )
+
+
 _SOURCE_CHECKS: tuple[Callable[[Source], Iterator[str]], ...] = (
     _one_authentication,
     _basic,
@@ -244,6 +297,9 @@ _SOURCE_CHECKS: tuple[Callable[[Source], Iterator[str]], ...] = (
 
 _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _exposed,
+    _http_tls,
+    _auth,
+    _auth_in_the_clear,
     _without_name,
     _without_port,
     _same_port,

@@ -231,6 +231,11 @@ ADDRESS = Kind("an IP address or a host name", _matching(is_address), literal=Tr
 CALLER = Kind(
     "an IP address, a network such as 10.0.0.0/24 or a host name", _matching(_is_caller), literal=True
 )
+NETWORK = Kind(
+    "an IP address or a network such as 10.0.0.0/24",
+    _matching(lambda text: _parses(ipaddress.ip_network, text, strict=True)),
+    literal=True,
+)
 ZONE = Kind('an IANA time zone such as "Europe/Berlin"', _zone, literal=True)
 CHARSET = Kind(
     r'defined terms of (0008,0005) such as "ISO_IR 100", several with a backslash between them',

@@ -1,8 +1,8 @@
 """THE table of configuration keys: name, kind, default and meaning of each, read by all the rest.
 
-A key is a field of a dataclass below or in `sources`, its line of the table the field's metadata. The loader,
-the annotated `config/pacsbridge.toml`, the reference and `pacsbridge check` walk the table; none of them
-names a key.
+A key is a field of a dataclass below, in `access` or in `sources`, its line of the table the field's
+metadata. The loader, the annotated `config/pacsbridge.toml`, the reference and `pacsbridge check` walk the
+table; none of them names a key.
 """
 
 from collections.abc import Mapping
@@ -10,28 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacsbridge.config import kinds
+from pacsbridge.config.access import Auth as Auth
+from pacsbridge.config.access import HttpTls as HttpTls
 from pacsbridge.config.kinds import MIB
 from pacsbridge.config.sources import Endpoint as Endpoint
 from pacsbridge.config.sources import Source as Source
 from pacsbridge.config.table import Entry, Section, entries, key, section, sections, tables
 from pacsbridge.logs import LEVELS
 
-SERVICES = ("echo", "store", "commitment")
-_LATER_SERVICES = {
-    "find": "C-FIND",
-    "get": "C-GET",
-    "move": "C-MOVE",
-}
-
-_SERVICE = kinds.planned(
-    kinds.choice(*SERVICES), [(word.__eq__, feature) for word, feature in _LATER_SERVICES.items()]
+SERVICES = ("echo", "store", "find", "get", "move", "commitment")
+_SERVICES = kinds.list_of(
+    kinds.choice(*SERVICES), 'services: "echo", "store", "find", "get", "move", "commitment"'
 )
-_SERVICES = kinds.list_of(_SERVICE, 'services: "echo", "store", "commitment"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimse:
-    """The DIMSE listener: C-ECHO, C-STORE and Storage Commitment."""
+    """The DIMSE listener: C-ECHO, C-STORE, C-FIND, C-GET, C-MOVE and Storage Commitment."""
 
     ae_title: str = key(kinds.AE_TITLE, "PACSBRIDGE", "Our AE title.")
     host: str = key(kinds.ADDRESS, "127.0.0.1", "The address to listen on.")
@@ -65,6 +60,16 @@ class Dimse:
         kinds.number(0.1, 86400), 300.0, "How long an association may be silent, in seconds."
     )
     send_seconds: float = key(kinds.number(0.1, 3600), 30.0, "How long a peer may take to read an answer.")
+    find_limit: int = key(
+        kinds.whole(1, 10_000_000),
+        50_000,
+        "Answers to one C-FIND; its last status says where there are more.",
+    )
+    move_seconds: float = key(
+        kinds.number(0.1, 3600),
+        60.0,
+        "How long a destination of C-MOVE may take to associate, to take data, or to answer.",
+    )
     max_waiting: int = key(
         kinds.whole(1, 10_000),
         200,
@@ -160,11 +165,18 @@ class Fhir:
         kinds.FLAG, False, "A search by patient or identifier that finds nothing asks the sources at once."
     )
     ask_seconds: float = key(kinds.number(0.1, 60), 5.0, "How long they have.")
+    trusted_proxies: tuple[str, ...] = key(
+        kinds.list_of(kinds.NETWORK, "addresses and networks"),
+        (),
+        "Proxies that end TLS in front of us: their X-Forwarded-For and -Proto are believed.",
+        example=["10.0.0.5"],
+    )
+    tls: HttpTls = section(HttpTls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dicomweb:
-    """WADO-RS over what the bridge holds, and STOW-RS into it."""
+    """QIDO-RS and WADO-RS over what the bridge holds, and STOW-RS into it."""
 
     base_url: str = key(
         kinds.BASE_URL,
@@ -177,6 +189,32 @@ class Dicomweb:
         kinds.number(1, 3600), 60.0, "A client that takes or sends nothing for so long is cut off."
     )
     metadata_jobs: int = key(kinds.whole(1, 64), 2, "Metadata requests that are worked on at the same time.")
+    proxy_sources: bool = key(
+        kinds.FLAG,
+        False,
+        "Pass on what only archives hold: viewers need one address and one login. Endpoints say so.",
+    )
+    proxy_connections: int = key(
+        kinds.whole(1, 64), 8, "Connections to each archive for what is passed on, C-GET and C-MOVE."
+    )
+    max_results: int = key(
+        kinds.whole(1, 1_000_000),
+        10_000,
+        "Results of one QIDO-RS search; a header says where there are more.",
+    )
+    render: bool = key(
+        kinds.FLAG, False, "Make pictures and thumbnails; this decodes pixels and needs the extra [render]."
+    )
+    render_children: int = key(kinds.whole(1, 64), 2, "Processes that decode, one picture each at a time.")
+    render_seconds: float = key(
+        kinds.number(0.1, 600), 10.0, "How long a picture may take, by the clock and of a processor."
+    )
+    render_memory_bytes: int = key(
+        kinds.whole(512 * MIB, 1 << 40), 1024 * MIB, "What one of these processes may take of memory."
+    )
+    render_pixels: int = key(
+        kinds.whole(1, 1 << 32), 64_000_000, "The largest image that is decoded, and the largest picture."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +362,7 @@ class Config:
     peers: tuple[Peer, ...] = tables(Peer, "peer")
     sources: tuple[Source, ...] = tables(Source, "source")
     fhir: Fhir = section(Fhir)
+    auth: Auth = section(Auth)
     dicomweb: Dicomweb = section(Dicomweb)
     endpoints: tuple[Endpoint, ...] = tables(Endpoint, "endpoint")
     store: Store = section(Store)
@@ -337,7 +376,6 @@ class Config:
 
 PLANNED: Mapping[str, str] = {
     "dimse.tls": "DIMSE over TLS",
-    "auth": "authentication",
 }
 """Keys and tables whose names are taken and whose features this version lacks."""
 

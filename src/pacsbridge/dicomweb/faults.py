@@ -22,6 +22,9 @@ STATUS: Mapping[type[errors.PacsbridgeError], HTTPStatus] = {
     errors.Mismatch: HTTPStatus.CONFLICT,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    errors.Denied: HTTPStatus.FORBIDDEN,
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.Absent: HTTPStatus.NOT_FOUND,
     errors.Gone: HTTPStatus.GONE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -66,6 +69,8 @@ def _answer(exc: Exception) -> web.Response:
     if isinstance(exc, web.HTTPException):
         kept = {name: exc.headers[name] for name in ("Allow", "Location") if name in exc.headers}
         return fault(exc.status, exc.reason, kept)
+    if isinstance(exc, errors.Denied):
+        return fault(STATUS[type(exc)], str(exc), {"WWW-Authenticate": exc.challenge})
     if isinstance(exc, errors.PacsbridgeError):
         status = next(STATUS[base] for base in type(exc).__mro__ if base in STATUS)
         return fault(status, str(exc), _HEADERS.get(status))

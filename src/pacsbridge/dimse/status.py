@@ -11,6 +11,7 @@ INVALID_ARGUMENT = 0x0115
 NO_SUCH_CLASS = 0x0118
 NO_SUCH_ACTION = 0x0123
 RESOURCE_LIMITATION = 0x0213
+NOT_AUTHORIZED = 0x0124
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 UNRECOGNISED_OPERATION = 0x0211
 
@@ -23,6 +24,7 @@ STATUSES: Mapping[type[errors.PacsbridgeError], int] = {
     errors.NotSupported: 0xC000,
     errors.TooLarge: 0xC001,
     errors.Refused: 0xC002,
+    errors.Denied: NOT_AUTHORIZED,
     errors.Absent: 0xC003,
     errors.PacsbridgeError: PROCESSING_FAILURE,
 }

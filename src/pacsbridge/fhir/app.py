@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
+from pacsbridge.access.gate import Gate
+from pacsbridge.access.guard import access_of, guard
+from pacsbridge.access.smart import Smart
 from pacsbridge.fhir.answers import negotiated, written
 from pacsbridge.fhir.batch import batch
 from pacsbridge.fhir.faults import Handler, told
@@ -20,26 +23,53 @@ from pacsbridge.store.store import Store
 
 
 def fhir_app(
-    store: Store, settings: FhirSettings, executor: Executor, asking: Asking | None = None
+    store: Store,
+    settings: FhirSettings,
+    executor: Executor,
+    asking: Asking | None = None,
+    gate: Gate | None = None,
 ) -> web.Application:
     """The application to be mounted under `/fhir`; `executor` runs all that blocks.
 
-    `asking` asks archives for what a search does not find.
+    `asking` asks archives for what a search does not find, `gate` knows callers by their tokens; without it
+    everybody may have everything.
     """
-    app = web.Application(middlewares=[observer(access_log=settings.access_log)])
+    guards = [] if gate is None else [guard(gate, UNGUARDED)]
+    app = web.Application(middlewares=[observer(access_log=settings.access_log), *guards])
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     codes = (*(route.code for route in ROUTES), "batch")
-    statement = capability_statement(settings.base_url, settings.software_version, made, codes)
-    description = openapi(settings.base_url, settings.software_version)
+    smart = None if gate is None else Smart(gate.settings)
+    security = None if smart is None else smart.security()
+    statement = capability_statement(settings.base_url, settings.software_version, made, codes, security)
+    description = openapi(settings.base_url, settings.software_version, tokens=gate is not None)
     documents = (orjson.dumps(statement), orjson.dumps(description))
     service = Service(store, settings, executor, *documents, Recent(store), asking)
     app[SERVICE] = service
     for route in ROUTES:
         add = app.router.add_post if route.form else app.router.add_get
         add(route.pattern, _handler(service, route))
+    if smart is not None:
+        app.router.add_get(SMART, _smart(service, smart))
     for path in ("", "/"):
         app.router.add_post(path, _batch(service))
     return app
+
+
+SMART = "/.well-known/smart-configuration"
+
+UNGUARDED = frozenset(f"/fhir{path}" for path in ("/metadata", "/openapi.json", SMART))
+"""Whoever wants a token must first learn where there are any."""
+
+
+def _smart(service: Service, smart: Smart) -> Handler:
+    """What apps need to know before they have a token (SMART App Launch 2, "conformance")."""
+
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        body = orjson.dumps(await service.call(smart.configuration))
+        headers = {"Cache-Control": "max-age=60", "Access-Control-Allow-Origin": "*"}
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    return handle
 
 
 def _handler(service: Service, route: Route) -> Handler:
@@ -65,6 +95,7 @@ def _asked(request: web.Request, pairs: Pairs) -> Asked:
         strict="Prefer" in headers and _strict(request),
         tags=None if tags is None else tuple(tag.value for tag in tags),
         since=request.if_modified_since if "If-Modified-Since" in headers else None,
+        access=access_of(request),
     )
 
 
@@ -79,7 +110,7 @@ def _batch(service: Service) -> Handler:
         form = negotiated(request, of_url(request))
         body = await of_bundle(request)
         strict = _strict(request)
-        answer = await service.call(lambda: batch(service, body, told, strict=strict))
+        answer = await service.call(lambda: batch(service, body, told, access_of(request), strict=strict))
         return written(request, service, answer, form)
 
     return handle

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from pacsbridge.access.rights import Access
 from pacsbridge.errors import Absent, NotSupported, NotUnderstood, TooLarge
 from pacsbridge.fhir.parameters import decoded
 from pacsbridge.fhir.routes import ROUTES, Route
@@ -20,10 +21,14 @@ Told = Callable[[Exception], tuple[int, Mapping[str, Any]]]
 """The status and the OperationOutcome of what was raised."""
 
 
-def batch(service: Service, body: bytes, told: Told, *, strict: bool) -> Answer:
-    """Answer each entry of a Bundle in its order. Raises Refused where the whole cannot be taken."""
+def batch(service: Service, body: bytes, told: Told, access: Access | None = None, *, strict: bool) -> Answer:
+    """Answer each entry of a Bundle in its order. Raises Refused where the whole cannot be taken.
+
+    `access` is held against every entry by itself.
+    """
     entries = _entries(body, service.settings.max_batch)
-    answers = [_answer(service, entry, told, strict=strict) for entry in entries]
+    common = Asked(strict=strict, access=access)
+    answers = [_answer(service, entry, told, common) for entry in entries]
     return Answer(200, orjson.dumps(batch_response(answers)))
 
 
@@ -44,10 +49,10 @@ def _entries(body: bytes, most: int) -> Sequence[Any]:
     return entries
 
 
-def _answer(service: Service, entry: Any, told: Told, *, strict: bool) -> Mapping[str, Any]:
+def _answer(service: Service, entry: Any, told: Told, common: Asked) -> Mapping[str, Any]:
     """One entry; whatever goes wrong is told in its place."""
     try:
-        route, asked = _asked(service, entry, strict=strict)
+        route, asked = _asked(service, entry, common)
         return _entry(route.run(service, asked, False))
     except Exception as exc:
         status, fault = told(exc)
@@ -64,7 +69,7 @@ def _line(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def _asked(service: Service, entry: Any, *, strict: bool) -> tuple[Route, Asked]:
+def _asked(service: Service, entry: Any, common: Asked) -> tuple[Route, Asked]:
     request = entry.get("request") if isinstance(entry, dict) else None
     if not isinstance(request, dict) or not all(isinstance(request.get(n), str) for n in ("method", "url")):
         raise NotUnderstood("an entry has no request with a method and a url")
@@ -72,12 +77,11 @@ def _asked(service: Service, entry: Any, *, strict: bool) -> tuple[Route, Asked]
         raise NotSupported("a batch reads and searches: GET")
     path, _, query = request["url"].removeprefix(service.settings.base_url).partition("?")
     route, named = _route("/" + _plain(path).lstrip("/"))
-    return route, Asked(
+    return route, common._replace(
         type=named.get("type"),
         id=named.get("id"),
         version=int(named["version"]) if "version" in named else None,
         pairs=decoded(query.partition("#")[0]),
-        strict=strict,
         tags=_tags(request.get("ifNoneMatch")),
         since=_since(request.get("ifModifiedSince")),
     )

@@ -36,6 +36,9 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.Mismatch: Fault(HTTPStatus.UNPROCESSABLE_ENTITY, Code.PROCESSING),
     errors.TooLarge: Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.TOO_LONG),
     errors.NotAcceptable: Fault(HTTPStatus.NOT_ACCEPTABLE, Code.NOT_SUPPORTED),
+    errors.Denied: Fault(HTTPStatus.FORBIDDEN, Code.FORBIDDEN),
+    errors.Unauthenticated: Fault(HTTPStatus.UNAUTHORIZED, Code.LOGIN),
+    errors.Forbidden: Fault(HTTPStatus.FORBIDDEN, Code.FORBIDDEN),
     errors.Absent: Fault(HTTPStatus.NOT_FOUND, Code.NOT_FOUND),
     errors.Gone: Fault(HTTPStatus.GONE, Code.DELETED),
     errors.Unavailable: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TRANSIENT),
@@ -76,7 +79,13 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         raise
     except Exception as exc:
         status, body = told(exc)
-        return _answer(request, status, body, _HEADERS.get(status))
+        return _answer(request, status, body, _headers(exc, status))
+
+
+def _headers(exc: Exception, status: int) -> Mapping[str, str] | None:
+    if isinstance(exc, errors.Denied):
+        return {"WWW-Authenticate": exc.challenge}
+    return _HEADERS.get(status)
 
 
 def told(exc: Exception) -> tuple[int, Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import orjson
 
 from pacsbridge.errors import Absent, Gone, NotUnderstood, TooCostly
+from pacsbridge.fhir.confining import check_read, confined, confined_past, shown, shown_versions
 from pacsbridge.fhir.service import Answer, Asked, Asking, Service
 from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
@@ -28,6 +29,8 @@ _ROW_NUMBERS = 2**31
 def read(service: Service, asked: Asked, _hurried: bool) -> Answer:
     """The current version; 304 is settled before its body is fetched."""
     type_, id_ = asked.type or "", asked.id or ""
+    if asked.access is not None:
+        check_read(service.store, asked.access, type_, id_)
     if asked.tags is not None or asked.since is not None:
         known = _there(service.store.version(type_, id_))
         if asked.holds(known):
@@ -43,14 +46,17 @@ def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
     number = asked.version or 0
     if not 0 < number < _ROW_NUMBERS:
         raise Absent("no such version")
+    if asked.access is not None:
+        check_read(service.store, asked.access, asked.type or "", asked.id or "", number)
     form, elements = _form(asked)
     return _document(service.store.document(asked.type or "", asked.id or "", number), form, elements)
 
 
 def search(service: Service, asked: Asked, hurried: bool) -> Answer:
     """One page of the resources of a type that match."""
-    settings = service.settings.search
+    settings = service.settings.search(asked.access)
     query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
+    query = confined(query, asked.access, settings)
     small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
     page = service.store.search(query, _seconds(hurried, small=small))
     unasked: Sequence[str] = ()
@@ -58,6 +64,7 @@ def search(service: Service, asked: Asked, hurried: bool) -> Answer:
         if hurried:
             raise TooCostly("archives are asked by a thread of its own")
         page, unasked = _elsewhere(service, service.asking, query, page)
+    page = shown(page, asked.access)
     matches = _entries(page.entries, query.form, query.elements)
     included = _entries(page.included)
     ends = Ends(page.next, page.previous)
@@ -75,11 +82,15 @@ def _elsewhere(service: Service, asking: Asking, query: Query, page: Page) -> tu
 
 def history(service: Service, asked: Asked, hurried: bool) -> Answer:
     """One page of versions, of a resource, of a type or of everything."""
-    settings = service.settings.search
+    settings = service.settings.search(asked.access)
     past = parse_past(asked.type, asked.id, asked.pairs, settings, strict=asked.strict)
+    past = confined_past(past, asked.access, settings)
+    if asked.access is not None and asked.id is not None:
+        check_read(service.store, asked.access, asked.type or "", asked.id)
     page = service.store.history(past, _seconds(hurried, small=0 < past.count <= HURRIED_COUNT))
     if past.type is not None and past.id is not None and not page.entries:
         _there(service.store.version(past.type, past.id), deleted=True)
+    page = shown_versions(page, past, asked.access)
     versions = [_past(found) for found in page.entries]
     bundle = bundles.history(past, versions, settings, page.next, page.total)
     return Answer(200, orjson.dumps(bundle))

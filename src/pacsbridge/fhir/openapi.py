@@ -64,8 +64,34 @@ _SEARCHED = ("400", "404", "406", "503")
 _BODY = ("413", "415")
 
 
-def openapi(base_url: str, software_version: str) -> Json:
-    """The description of everything below `base_url`."""
+def openapi(base_url: str, software_version: str, *, tokens: bool = False) -> Json:
+    """The description of everything below `base_url`; `tokens`: callers need one."""
+    description = _described(base_url, software_version)
+    return _secured(description) if tokens else description
+
+
+def _secured(description: Json) -> Json:
+    """The same with 401 and 403, and the kind of token (OpenAPI 3.1 "security scheme object")."""
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            if operation["operationId"] in _OPEN:
+                operation["security"] = []
+            else:
+                operation["responses"] |= {one: {"$ref": f"#/components/responses/{one}"} for one in _DENIED}
+    scheme = {"type": "http", "scheme": "bearer", "description": "an access token with SMART scopes"}
+    description["components"]["securitySchemes"] = {"bearer": scheme}
+    description["components"]["responses"] |= dict(map(_fault, _DENIED.items()))
+    return {**description, "security": [{"bearer": []}]}
+
+
+_OPEN = ("capabilities", "openapi")
+_DENIED: Mapping[str, str] = {
+    "401": "a token is needed, or this one is not good",
+    "403": "the scopes of the token do not cover this",
+}
+
+
+def _described(base_url: str, software_version: str) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 
+from pacsbridge.access.rights import Access
 from pacsbridge.errors import TooCostly
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.kernel.query import Query
@@ -39,17 +41,19 @@ class FhirSettings:
     access_log: bool = True
     cursor_secret: bytes = b""
 
-    @property
-    def search(self) -> SearchSettings:
-        """What reading a search needs of them."""
-        return SearchSettings(self.base_url, self.default_count, self.max_count, secret=self.cursor_secret)
+    def search(self, access: Access | None = None) -> SearchSettings:
+        """What reading a search needs of them. Links are sealed for those who have the same patient."""
+        secret = self.cursor_secret
+        if access is not None and access.patient is not None:
+            secret = sha256(secret + access.patient.encode()).digest()
+        return SearchSettings(self.base_url, self.default_count, self.max_count, secret=secret)
 
 
 class Asked(NamedTuple):
     """One interaction: what the path names, the parameters, and the conditions of the client.
 
     `tags` are those of If-None-Match without quotes, None where it was not sent; `since` is
-    If-Modified-Since.
+    If-Modified-Since. `access` is what the caller may have, None where everybody may have everything.
     """
 
     type: str | None = None
@@ -59,6 +63,7 @@ class Asked(NamedTuple):
     strict: bool = False
     tags: tuple[str, ...] | None = None
     since: datetime | None = None
+    access: Access | None = None
 
     @property
     def length(self) -> int:

@@ -9,15 +9,22 @@ FHIR_VERSION = "4.0.1"
 
 
 def capability_statement(
-    base_url: str, software_version: str, published: str, interactions: Iterable[str]
+    base_url: str,
+    software_version: str,
+    published: str,
+    interactions: Iterable[str],
+    security: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What this server can do. `published` is the dateTime that the statement was made.
 
     `interactions` are FHIR's codes: those of systems for the whole, the others for each resource type.
+    `security` is CapabilityStatement.rest.security, where callers need a token.
     """
     codes = tuple(dict.fromkeys(interactions))
     resources = [_resource(type_, parameters, codes) for type_, parameters in PARAMETERS.items()]
-    rest = _without_empty({"mode": "server", "resource": resources, "interaction": _coded(codes, _OF_SYSTEM)})
+    interaction = _coded(codes, _OF_SYSTEM)
+    secured = {} if security is None else {"security": dict(security)}
+    rest = _without_empty({"mode": "server", **secured, "resource": resources, "interaction": interaction})
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

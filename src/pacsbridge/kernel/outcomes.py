@@ -19,6 +19,8 @@ class Code(StrEnum):
     INVALID = "invalid"
     VALUE = "value"
     NOT_SUPPORTED = "not-supported"
+    LOGIN = "login"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not-found"
     DELETED = "deleted"
     TOO_LONG = "too-long"

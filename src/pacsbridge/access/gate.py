@@ -1,0 +1,141 @@
+"""From a token to what its bearer may have; what was found is kept for a while."""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+
+from pacsbridge.access.introspection import Introspection
+from pacsbridge.access.keys import key_ring
+from pacsbridge.access.rights import Access
+from pacsbridge.access.scopes import granted
+from pacsbridge.access.settings import AccessSettings
+from pacsbridge.access.tokens import Jwts
+from pacsbridge.errors import Unauthenticated
+
+LONGEST = 8192
+"""Characters of a token."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+"""RFC 6750 2.1."""
+
+_ID = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+_KEPT = 4096
+_THREADS = 4
+
+
+class Verifier(Protocol):
+    """Knows good tokens."""
+
+    def ready(self, token: str) -> bool:
+        """Whether `claims` can be had at once."""
+
+    def prepare(self, token: str) -> None:
+        """Get what `claims` needs; blocks."""
+
+    def claims(self, token: str) -> Mapping[str, Any]:
+        """What a good token says. Raises Unauthenticated, Unavailable."""
+
+
+class _Kept(NamedTuple):
+    found: Access | Unauthenticated
+    until: float
+
+
+class Gate:
+    """Tells what tokens give access to; for one event loop, which alone may use it."""
+
+    def __init__(
+        self, settings: AccessSettings, verifier: Verifier, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.settings = settings
+        self._verifier = verifier
+        self._clock = clock
+        self._good: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._bad: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._executor = ThreadPoolExecutor(_THREADS, "access")
+        asked = settings.introspection_url is not None
+        self._seconds = settings.introspection_seconds if asked else settings.token_seconds
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def access(self, token: str) -> Access:
+        """What the bearer of a token may have. Raises Unauthenticated, Unavailable."""
+        if len(token) > LONGEST or not _TOKEN.fullmatch(token):
+            raise Unauthenticated("the token cannot be read")
+        name = sha256(token.encode()).digest()
+        kept = self._good.get(name) or self._bad.get(name)
+        if kept is not None and self._clock() < kept.until:
+            return _given(kept.found)
+        try:
+            claims = await self._claims(token)
+        except Unauthenticated as exc:
+            self._keep(self._bad, name, _Kept(exc, self._clock() + min(self._seconds, 5.0)))
+            raise
+        self._bad.pop(name, None)
+        found = access_of(claims, self.settings)
+        self._keep(self._good, name, _Kept(found, self._until(claims)))
+        return found
+
+    async def _claims(self, token: str) -> Mapping[str, Any]:
+        """On the loop where that takes no waiting, else in a thread."""
+        if self._verifier.ready(token):
+            return self._verifier.claims(token)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._fetched, token)
+
+    def _fetched(self, token: str) -> Mapping[str, Any]:
+        self._verifier.prepare(token)
+        return self._verifier.claims(token)
+
+    def _until(self, claims: Mapping[str, Any]) -> float:
+        now = self._clock()
+        ends = claims.get("exp")
+        stated = float(ends) + self.settings.leeway_seconds if isinstance(ends, int | float) else now
+        return min(stated, now + self._seconds) if ends is not None else now + self._seconds
+
+    def _keep(self, among: OrderedDict[bytes, _Kept], name: bytes, kept: _Kept) -> None:
+        among[name] = kept
+        among.move_to_end(name)
+        if len(among) > _KEPT:
+            among.popitem(last=False)
+
+
+def _given(found: Access | Unauthenticated) -> Access:
+    if isinstance(found, Unauthenticated):
+        raise Unauthenticated(str(found))
+    return found
+
+
+def gate(settings: AccessSettings) -> Gate:
+    """The gate of a configuration. Raises Misconfigured."""
+    asked = settings.introspection_url is not None
+    return Gate(settings, Introspection(settings) if asked else Jwts(settings, key_ring(settings)))
+
+
+def access_of(claims: Mapping[str, Any], settings: AccessSettings) -> Access:
+    """The rights that claims grant. Raises Unauthenticated for a token that is bound to a key (RFC 7800)."""
+    if "cnf" in claims:
+        raise Unauthenticated("a token that is bound to a key is not taken as a bearer token")
+    everywhere, own = granted(_scopes(claims))
+    patient = _patient(claims.get(settings.patient_claim), settings.patient_base)
+    return Access(everywhere, own if patient else frozenset(), patient)
+
+
+def _scopes(claims: Mapping[str, Any]) -> str:
+    """`scope` is a text (RFC 8693 4.2); some issuers write `scp`, or a list."""
+    given = claims.get("scope", claims.get("scp", ""))
+    if isinstance(given, list):
+        return " ".join(one for one in given if isinstance(one, str))
+    return given if isinstance(given, str) else ""
+
+
+def _patient(given: object, base: str) -> str | None:
+    """The reference to the patient of a token, as our resources have it."""
+    found = _ID.fullmatch(given) if isinstance(given, str) else None
+    return None if found is None else f"{base}/Patient/{found[1]}".removeprefix("/")
