@@ -37,6 +37,12 @@ STORES = Counter(
     ["status"],
     registry=REGISTRY,
 )
+OPERATIONS = Counter(
+    "pacsbridge_dimse_operations",
+    "C-FIND, C-GET and C-MOVE requests answered, by service and last status (PS3.4 C.4).",
+    ["service", "status"],
+    registry=REGISTRY,
+)
 INTAKE_SECONDS = Histogram(
     "pacsbridge_intake_seconds",
     "From a whole instance to its durability.",
@@ -68,6 +74,12 @@ HTTP_SECONDS = Histogram(
     buckets=_QUICK,
     registry=REGISTRY,
 )
+PROXIED = Counter(
+    "pacsbridge_dicomweb_proxied",
+    "Requests that were answered from archives, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 ARCHIVE_STUDIES = Counter(
     "pacsbridge_archive_studies",
     "Studies that archives were asked for, by configured source and outcome: taken, failed, gone.",
@@ -90,5 +102,17 @@ ARCHIVE_FRONTIER = Gauge(
     "pacsbridge_archive_frontier_seconds",
     "The day from which on the first load has everything, in seconds since 1970.",
     ["source"],
+    registry=REGISTRY,
+)
+RENDERS = Counter(
+    "pacsbridge_renders",
+    "Pictures asked of the decoding children, by outcome: rendered, refused, failed, late, busy.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+RENDER_SECONDS = Histogram(
+    "pacsbridge_render_seconds",
+    "From asking for a picture to having it, waiting included.",
+    buckets=_QUICK,
     registry=REGISTRY,
 )

@@ -251,14 +251,17 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 @contextmanager
-def orthanc(studies: int, folder: Path) -> Iterator[str]:
-    """The DICOMweb URL of an Orthanc that holds so many studies."""
-    port = _free_port()
+def orthanc(studies: int, folder: Path, dicom_port: int | None = None) -> Iterator[str]:
+    """The DICOMweb URL of an Orthanc that holds so many studies; it may listen for DIMSE too."""
+    port = free_port()
     settings = {
         "StorageDirectory": str(folder / "db"),
         "IndexDirectory": str(folder / "db"),
         "HttpPort": port,
-        "DicomServerEnabled": False,
+        "DicomServerEnabled": dicom_port is not None,
+        "DicomPort": dicom_port or 0,
+        "DicomCheckCalledAet": False,
+        "DicomAlwaysAllowFind": True,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "Plugins": [str(plugin())],
@@ -272,12 +275,17 @@ def orthanc(studies: int, folder: Path) -> Iterator[str]:
     root = f"http://{HOST}:{port}"
     try:
         _await(root)
-        for number in range(studies):
-            urlopen(Request(f"{root}/instances", file(number, studies)), timeout=PATIENCE).close()
+        with ThreadPoolExecutor(4) as senders:
+            for _ in senders.map(lambda number: _send(root, file(number, studies)), range(studies)):
+                pass
         yield f"{root}/dicom-web"
     finally:
         process.kill()
         process.wait()
+
+
+def _send(root: str, content: bytes) -> None:
+    urlopen(Request(f"{root}/instances", content), timeout=PATIENCE).close()
 
 
 def _await(root: str) -> None:
@@ -290,7 +298,7 @@ def _await(root: str) -> None:
     raise RuntimeError("Orthanc does not answer")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         return int(sock.getsockname()[1])

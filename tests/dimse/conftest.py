@@ -315,6 +315,12 @@ def wire() -> type[Wire]:
 
 
 @pytest.fixture
+def raw_peer() -> type[RawPeer]:
+    """Raw connections, to any port."""
+    return RawPeer
+
+
+@pytest.fixture
 def wait_until() -> Callable[..., None]:
     """Waits for a condition with a deadline."""
     return until

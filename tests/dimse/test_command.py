@@ -43,6 +43,29 @@ def test_pynetdicom_decodes_what_we_answer() -> None:
     assert [element.tag for element in ds] == sorted(element.tag for element in ds)
 
 
+@pytest.mark.parametrize(("title", "number"), [("MOVER", 77), ("MOVERS", 65535)])
+def test_pynetdicom_decodes_our_store_requests(title: str, number: int) -> None:
+    """A C-STORE request names its instance, and the C-MOVE that it is for where there is one."""
+    encoded = command.store_request(9, "1.2.840.10008.5.1.4.1.1.2", "1.2.3", (title, number))
+    ds = library_decode(BytesIO(encoded), True, True)
+    assert ds.CommandGroupLength == len(encoded) - 12
+    assert (ds.CommandField, ds.MessageID, ds.CommandDataSetType, ds.Priority) == (1, 9, 1, 0)
+    assert (ds.AffectedSOPClassUID, ds.AffectedSOPInstanceUID) == ("1.2.840.10008.5.1.4.1.1.2", "1.2.3")
+    assert (ds.MoveOriginatorApplicationEntityTitle, ds.MoveOriginatorMessageID) == (title, number)
+    assert [element.tag for element in ds] == sorted(element.tag for element in ds)
+    alone = library_decode(BytesIO(command.store_request(9, "1.2", "1.2.3")), True, True)
+    assert "MoveOriginatorApplicationEntityTitle" not in alone
+    assert "MoveOriginatorMessageID" not in alone
+
+
+def test_the_destination_of_a_move() -> None:
+    """A C-MOVE request says where to, without the padding."""
+    ds = Dataset()
+    ds.AffectedSOPClassUID, ds.CommandField, ds.MessageID = "1.2.840.10008.5.1.4.1.2.2.2", 0x21, 1
+    ds.Priority, ds.CommandDataSetType, ds.MoveDestination = 0, 1, "DEST1 "
+    assert command.decode(library_encode(ds, True, True) or b"").destination == "DEST1"
+
+
 def test_absent_uids_are_left_out_of_the_answer() -> None:
     """A request without UIDs is answered without empty ones."""
     ds = library_decode(BytesIO(command.response(command.Command(0x30, 1, False, b"", b""), 0)), True, True)

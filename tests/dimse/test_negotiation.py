@@ -8,7 +8,14 @@ from pynetdicom.presentation import (
     PresentationContext,
 )
 
-from pacsbridge.dimse.negotiation import ABSTRACT_SYNTAX, ACCEPTED, USER_REJECTION, is_storage, negotiate
+from pacsbridge.dimse.negotiation import (
+    ABSTRACT_SYNTAX,
+    ACCEPTED,
+    USER_REJECTION,
+    is_storage,
+    negotiate,
+    service_of,
+)
 from pacsbridge.dimse.settings import OFFERED
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -23,6 +30,9 @@ OTHERS = {
     "1.2.840.10008.1.3.10": "Media Storage Directory",
     "1.2.840.10008.1.2.1": "a transfer syntax",
 }
+
+
+IMPLICIT, EXPLICIT, JPEG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.70"
 
 
 def proposed(number: int, abstract: str, *transfers: str) -> PresentationContext:
@@ -54,7 +64,8 @@ def test_private_and_future_classes_are_storage(uid: str) -> None:
 def test_other_services_are_not_storage(uid: str) -> None:
     """A class of another service is not accepted as if C-STORE could carry it."""
     (context,) = negotiate([proposed(1, uid)], OFFERED, OFFERED)
-    assert context.result == ABSTRACT_SYNTAX
+    assert service_of(uid) != "store"
+    assert context.result == (ABSTRACT_SYNTAX if service_of(uid) is None else 0)
 
 
 def test_the_first_proposed_transfer_syntax_is_taken_private_ones_too() -> None:
@@ -72,3 +83,27 @@ def test_services_can_be_off_or_forbidden() -> None:
     echo = frozenset({"echo"})
     assert [c.result for c in negotiate(contexts, echo, OFFERED)] == [ABSTRACT_SYNTAX, ACCEPTED]
     assert [c.result for c in negotiate(contexts, OFFERED, echo)] == [USER_REJECTION, ACCEPTED]
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        ({}, IMPLICIT),
+        ({CT: [JPEG]}, JPEG),
+        ({CT: [JPEG, EXPLICIT]}, EXPLICIT),
+        ({CT: ["1.2.840.10008.1.2.5"]}, IMPLICIT),
+        ({"1.2.3": [JPEG]}, IMPLICIT),
+    ],
+)
+def test_a_provider_gets_what_is_held(held: dict[str, list[str]], expected: str) -> None:
+    """Of several transfer syntaxes the first proposed that is held, else the first."""
+    context = proposed(1, CT, IMPLICIT, EXPLICIT, JPEG)
+    [result] = negotiate([context], frozenset({"get"}), OFFERED, frozenset({CT}), held)
+    assert (result.result, result.transfer_syntax) == (ACCEPTED, [expected])
+
+
+def test_a_provider_needs_no_right_to_store() -> None:
+    """Where the caller is the provider of a class its context is accepted, others of storage are not."""
+    contexts = [proposed(1, CT), proposed(3, "1.2.840.10008.5.1.4.1.1.4")]
+    results = negotiate(contexts, OFFERED, frozenset({"get"}), frozenset({CT}))
+    assert [one.result for one in results] == [ACCEPTED, USER_REJECTION]

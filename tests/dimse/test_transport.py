@@ -43,13 +43,13 @@ def test_every_read_asks_for_quick_acknowledgement_again(
 ) -> None:
     """The kernel forgets TCP_QUICKACK by itself, so as many reads as there are, as many times it is set."""
     asked: list[socket.socket] = []
-    original = transport.Connection._acknowledge
+    original = transport.acknowledge
 
     def acknowledge(sock: socket.socket) -> None:
         asked.append(sock)
         original(sock)
 
-    monkeypatch.setattr(transport.Connection, "_acknowledge", staticmethod(acknowledge))
+    monkeypatch.setattr(transport, "acknowledge", acknowledge)
     connection, peer = pair
     for _ in range(5):
         peer.sendall(b"x")

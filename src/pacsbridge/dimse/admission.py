@@ -1,17 +1,32 @@
 """The answer to an A-ASSOCIATE-RQ: who may come in, and on which terms (PS3.8 7.1, PS3.7 D)."""
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 import structlog
+from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    SCP_SCU_RoleSelectionNegotiation,
+    SOPClassExtendedNegotiation,
+)
 from pynetdicom.presentation import PresentationContext
 
 from pacsbridge import metrics
-from pacsbridge.dimse.negotiation import ACCEPTED, USER_REJECTION, negotiate, service_of
+from pacsbridge.dimse.negotiation import (
+    ACCEPTED,
+    USER_REJECTION,
+    FindOptions,
+    Held,
+    find_options,
+    is_storage,
+    negotiate,
+    service_of,
+)
 from pacsbridge.dimse.receive import Caller, Context, Receiver
 from pacsbridge.dimse.register import Member, Register
+from pacsbridge.errors import PacsbridgeError
 
 log = structlog.get_logger("pacsbridge.dimse")
 
@@ -25,6 +40,22 @@ REFUSALS: Mapping[str, tuple[int, int, int]] = {
 """Reason → result, source and reason/diagnostic of the A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
 
+class _Terms(NamedTuple):
+    """What a caller gets: services switched on, those he may use, SOP classes of which he is the provider.
+
+    `providers` maps these to whether he may be their user as well.
+    """
+
+    offered: frozenset[str]
+    allowed: frozenset[str]
+    providers: Mapping[str, bool]
+
+    @property
+    def usable(self) -> frozenset[str]:
+        """The services that he gets."""
+        return self.offered & self.allowed
+
+
 def admit(assoc: Association, request: A_ASSOCIATE, register: Register, member: Member) -> Receiver | None:
     """Queues the answer to `request`; the receiver for what follows, None if the caller is turned away."""
     assoc.requestor.primitive = request
@@ -34,8 +65,9 @@ def admit(assoc: Association, request: A_ASSOCIATE, register: Register, member: 
     if refusal is not None:
         _reject(assoc, caller, refusal)
         return None
-    _accept(assoc, request, register.settings.services, register.directory.services(caller.peer))
-    return _receiver(assoc, caller, register, member)
+    terms = _terms(request, register.settings.services, register.directory.services(caller.peer))
+    _accept(assoc, request, terms, _held(request, terms, register))
+    return _receiver(assoc, caller, register, member, terms)
 
 
 def _caller(assoc: Association, request: A_ASSOCIATE, register: Register) -> Caller:
@@ -65,21 +97,51 @@ def _reject(assoc: Association, caller: Caller, refusal: str) -> None:
     assoc.acse.send_reject(*REFUSALS[refusal])
 
 
-def _accept(
-    assoc: Association, request: A_ASSOCIATE, offered: frozenset[str], allowed: frozenset[str]
-) -> None:
-    results = negotiate(request.presentation_context_definition_list, offered, allowed)
+def _terms(request: A_ASSOCIATE, offered: frozenset[str], allowed: frozenset[str]) -> _Terms:
+    """Whoever may use C-GET may be the provider of the storage classes for which he proposes that role."""
+    usable = offered & allowed
+    items = (one for one in request.user_information if isinstance(one, SCP_SCU_RoleSelectionNegotiation))
+    providers = {
+        str(one.sop_class_uid): bool(one.scu_role) and "store" in usable
+        for one in items
+        if one.scp_role and is_storage(str(one.sop_class_uid))
+    }
+    return _Terms(offered, allowed, providers if "get" in usable else {})
+
+
+def _held(request: A_ASSOCIATE, terms: _Terms, register: Register) -> Held:
+    """How instances are encoded that the caller may be sent, where there is a choice of transfer syntaxes."""
+    classes = {
+        str(cx.abstract_syntax)
+        for cx in request.presentation_context_definition_list
+        if str(cx.abstract_syntax) in terms.providers and len(cx.transfer_syntax) > 1
+    }
+    ask = register.outlet.syntaxes
+    if ask is None or not classes:
+        return {}
+    try:
+        return ask(sorted(classes))
+    except PacsbridgeError as fault:
+        log.warning("transfer syntaxes not known", reason=str(fault))
+        return {}
+
+
+def _accept(assoc: Association, request: A_ASSOCIATE, terms: _Terms, held: Held) -> None:
+    contexts = request.presentation_context_definition_list
+    results = negotiate(contexts, terms.offered, terms.allowed, frozenset(terms.providers), held)
     assoc._accepted_cx = {cast(int, cx.context_id): cx for cx in results if cx.result == ACCEPTED}
     assoc._rejected_cx = [cx for cx in results if cx.result != ACCEPTED]
+    _answer_extended(assoc, request)
+    _answer_roles(assoc, terms)
     assoc.acse.send_accept()
     assoc.is_established = True
 
 
-def _receiver(assoc: Association, caller: Caller, register: Register, member: Member) -> Receiver:
-    contexts = {
-        number: _context(str(cx.transfer_syntax[0]), service_of(str(cx.abstract_syntax)))
-        for number, cx in assoc._accepted_cx.items()
-    }
+def _receiver(
+    assoc: Association, caller: Caller, register: Register, member: Member, terms: _Terms
+) -> Receiver:
+    options = _find_options(cast(A_ASSOCIATE, assoc.requestor.primitive))
+    contexts = {number: _context(cx, options, terms) for number, cx in assoc._accepted_cx.items()}
     log.info(
         "association accepted",
         contexts=len(contexts),
@@ -97,8 +159,43 @@ def _receiver(assoc: Association, caller: Caller, register: Register, member: Me
     )
 
 
-def _context(transfer_syntax: str, service: str | None) -> Context:
-    return Context(transfer_syntax, storage=service == "store", commitment=service == "commitment")
+def _context(cx: PresentationContext, options: Mapping[str, FindOptions], terms: _Terms) -> Context:
+    abstract = str(cx.abstract_syntax)
+    agreed = options.get(abstract, FindOptions())
+    service = service_of(abstract)
+    usable = service if service in terms.usable else None
+    return Context(str(cx.transfer_syntax[0]), usable, abstract, *agreed, abstract in terms.providers)
+
+
+def _extended(request: A_ASSOCIATE) -> dict[str, bytes]:
+    """SOP class → what its extended negotiation asks for (PS3.7 D.3.3.5)."""
+    items = (one for one in request.user_information if isinstance(one, SOPClassExtendedNegotiation))
+    return {str(one.sop_class_uid): bytes(one.service_class_application_information or b"") for one in items}
+
+
+def _find_options(request: A_ASSOCIATE) -> dict[str, FindOptions]:
+    found = ((uid, find_options(uid, asked)) for uid, asked in _extended(request).items())
+    return {uid: options for uid, options in found if options is not None}
+
+
+def _answer_extended(assoc: Association, request: A_ASSOCIATE) -> None:
+    """Tell what of the extended negotiation is agreed on."""
+    asked = _extended(request)
+    for uid, options in _find_options(request).items():
+        item = SOPClassExtendedNegotiation()
+        item.sop_class_uid = UID(uid)
+        item.service_class_application_information = options.encoded(asked[uid])
+        assoc.acceptor.add_negotiation_item(item)
+
+
+def _answer_roles(assoc: Association, terms: _Terms) -> None:
+    """Tell of which SOP classes the caller is the provider (PS3.7 D.3.3.4)."""
+    accepted = {str(cx.abstract_syntax) for cx in assoc._accepted_cx.values()}
+    for uid in sorted(accepted & terms.providers.keys()):
+        item = SCP_SCU_RoleSelectionNegotiation()
+        item.sop_class_uid = UID(uid)
+        item.scu_role, item.scp_role = terms.providers[uid], True
+        assoc.acceptor.add_negotiation_item(item)
 
 
 def _forbidden(rejected: Iterable[PresentationContext]) -> dict[str, str]:

@@ -9,18 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pacsbridge.bridge.commitment import Reference, Report
-from pacsbridge.dicom.heads import Head, head_at
-from pacsbridge.dicom.transfer_syntaxes import (
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    ITEM,
-    ITEM_END,
-    SEQUENCE_END,
-    UNDEFINED,
-    Layout,
-    layout_of,
-    tag_key,
-)
+from pacsbridge.dicom.heads import Head
+from pacsbridge.dicom.strict import Strict
+from pacsbridge.dicom.transfer_syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, layout_of, tag_key
 from pacsbridge.dimse.command import padded, uid
 from pacsbridge.errors import NotUnderstood, TooLarge
 
@@ -39,7 +30,6 @@ BYTES = 20 << 20
 
 _TRANSACTION, _REFERENCED = tag_key(0x00081195), tag_key(0x00081199)
 _SOP_CLASS, _SOP_INSTANCE = tag_key(0x00081150), tag_key(0x00081155)
-_NESTING = 8
 _ELEMENT = struct.Struct("<HHL")
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<HH2sHL")
@@ -47,13 +37,13 @@ _LONG = struct.Struct("<HH2sHL")
 
 def read(data: bytes, transfer_syntax: str) -> tuple[str, list[Reference]]:
     """Transaction UID and references of an N-ACTION's data set. Raises NotUnderstood, TooLarge."""
-    reading = _Reading(data, layout_of(transfer_syntax))
+    reading = Strict(data, layout_of(transfer_syntax))
     transaction, references = None, list[Reference]()
     for head, behind in reading.elements(0, len(data)):
         if head.key == _TRANSACTION:
             transaction = uid(data[head.start : behind])
         elif head.key == _REFERENCED:
-            references = list(reading.references(head, behind))
+            references = list(_references(reading, head, behind))
     if transaction is None:
         raise NotUnderstood("no usable Transaction UID (0008,1195)")
     if not references:
@@ -61,77 +51,20 @@ def read(data: bytes, transfer_syntax: str) -> tuple[str, list[Reference]]:
     return transaction, references
 
 
-class _Reading(NamedTuple):
-    """A data set, taken apart strictly: what does not fit raises NotUnderstood."""
-
-    data: bytes
-    layout: Layout
-
-    def elements(self, position: int, end: int) -> Iterator[tuple[Head, int]]:
-        """Each element with the position behind it."""
-        while position < end:
-            head = self._head(position, end)
-            position = self._behind(head, end, 0)
-            yield head, position
-
-    def references(self, sequence: Head, end: int) -> Iterator[Reference]:
-        """What the items name. Raises TooLarge too."""
-        position = sequence.start
-        for number in range(MOST + 1):
-            if position >= end or self._item_head(position, end)[0] == SEQUENCE_END:
-                return
-            if number == MOST:
-                raise TooLarge(f"more than {MOST} references")
-            start, stop, position = self._item(position, end, 1)
-            yield self._reference(start, stop, number + 1)
-
-    def _reference(self, start: int, stop: int, number: int) -> Reference:
-        found = {head.key: uid(self.data[head.start : end]) for head, end in self.elements(start, stop)}
-        sop_class, sop_instance = found.get(_SOP_CLASS), found.get(_SOP_INSTANCE)
-        if sop_class is None or sop_instance is None:
-            raise NotUnderstood(f"reference {number} has no usable UIDs")
-        return Reference(sop_class, sop_instance)
-
-    def _head(self, position: int, end: int) -> Head:
-        head = head_at(self.layout, self.data, position, end) if position + 8 <= end else None
-        if head is None:
-            raise NotUnderstood("the data set ends within an element")
-        return head
-
-    def _behind(self, head: Head, end: int, depth: int) -> int:
-        """The position behind an element; one of undefined length is a sequence."""
-        if head.length != UNDEFINED:
-            return _within(head.start + head.length, end)
-        if depth >= _NESTING:
-            raise NotUnderstood(f"sequences nested deeper than {_NESTING}")
-        position = head.start
-        while self._item_head(position, end)[0] != SEQUENCE_END:
-            _, _, position = self._item(position, end, depth + 1)
-        return position + 8
-
-    def _item_head(self, position: int, end: int) -> tuple[int, int]:
-        _within(position + 8, end)
-        return self.layout.implicit_head(self.data, position)
-
-    def _item(self, position: int, end: int, depth: int) -> tuple[int, int, int]:
-        """Where an item's elements begin and end, and where it ends itself."""
-        key, length = self._item_head(position, end)
-        if key != ITEM:
-            raise NotUnderstood("something other than an item in a sequence")
-        start = position + 8
-        if length != UNDEFINED:
-            stop = _within(start + length, end)
-            return start, stop, stop
-        stop = start
-        while (head := self._head(stop, end)).key != ITEM_END:
-            stop = self._behind(head, end, depth)
-        return start, stop, stop + 8
+def _references(data: Strict, sequence: Head, end: int) -> Iterator[Reference]:
+    """What the items name. Raises TooLarge too."""
+    for number, (start, stop) in enumerate(data.items(sequence, end), 1):
+        if number > MOST:
+            raise TooLarge(f"more than {MOST} references")
+        yield _reference_in(data, start, stop, number)
 
 
-def _within(position: int, end: int) -> int:
-    if position > end:
-        raise NotUnderstood("an element is longer than what it stands in")
-    return position
+def _reference_in(data: Strict, start: int, stop: int, number: int) -> Reference:
+    found = {head.key: uid(data.data[head.start : end]) for head, end in data.elements(start, stop)}
+    sop_class, sop_instance = found.get(_SOP_CLASS), found.get(_SOP_INSTANCE)
+    if sop_class is None or sop_instance is None:
+        raise NotUnderstood(f"reference {number} has no usable UIDs")
+    return Reference(sop_class, sop_instance)
 
 
 def event_type(report: Report) -> int:

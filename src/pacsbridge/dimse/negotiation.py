@@ -1,6 +1,7 @@
 """Presentation contexts: which are accepted, and with which transfer syntax (PS3.8 7.1.1.13)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from pydicom._uid_dict import UID_dictionary
 from pynetdicom import sop_class
@@ -9,6 +10,9 @@ from pynetdicom.presentation import PresentationContext
 VERIFICATION = "1.2.840.10008.1.1"
 COMMITMENT = "1.2.840.10008.1.20.1"
 """Storage Commitment, push model."""
+
+PATIENT_ROOT, STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.1", "1.2.840.10008.5.1.4.1.2.2"
+"""The information models of queries and retrievals, without the number of the service (PS3.4 C.6)."""
 
 READABLE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 """Transfer syntaxes of data sets that are read and written here: Explicit and Implicit VR Little Endian."""
@@ -38,7 +42,20 @@ def _other_services() -> frozenset[str]:
     return frozenset(uid for table in tables if table not in storage for uid in table.values())
 
 
-_SERVICES = {VERIFICATION: "echo", COMMITMENT: "commitment"}
+_SERVICES = {
+    VERIFICATION: "echo",
+    COMMITMENT: "commitment",
+    **{
+        f"{root}.{number}": service
+        for root in (PATIENT_ROOT, STUDY_ROOT)
+        for number, service in enumerate(("find", "move", "get"), 1)
+    },
+}
+_READ_HERE = frozenset({"commitment", "find", "move", "get"})
+"""Services whose data sets are read here, and not only kept."""
+
+_FIND_CLASSES = frozenset(f"{root}.1" for root in (PATIENT_ROOT, STUDY_ROOT))
+_RELATIONAL, _COMBINED_TIMES = 0, 1
 _NAMED_STORAGE = _named_storage()
 _OTHER_SERVICES = _other_services()
 
@@ -55,40 +72,77 @@ def service_of(abstract_syntax: str) -> str | None:
     return "store" if is_storage(abstract_syntax) else None
 
 
+Held = Mapping[str, Collection[str]]
+"""SOP class → the transfer syntaxes in which instances of it are held."""
+
+_NOTHING: Held = {}
+
+
 def negotiate(
-    proposed: Iterable[PresentationContext], offered: frozenset[str], allowed: frozenset[str]
+    proposed: Iterable[PresentationContext],
+    offered: frozenset[str],
+    allowed: frozenset[str],
+    providers: frozenset[str] = frozenset(),
+    held: Held = _NOTHING,
 ) -> list[PresentationContext]:
     """One result for each proposed context, in the order of their ids.
 
     `offered` are the services that are switched on, `allowed` those that this caller may use. The first
     transfer syntax proposed is taken: pixels are never decoded here, so each is as good as the next. What is
-    read here, requests of storage commitment, has the first that is among `READABLE`.
-    Roles are the default ones, whatever is proposed: the caller uses, we provide (PS3.7 D.3.3.4).
+    read here, requests of `_READ_HERE`, has the first that is among `READABLE`.
+
+    Roles are the default ones: the caller uses, we provide (PS3.7 D.3.3.4). Only of the SOP classes
+    `providers` the caller is the provider, to whom C-GET sends: such a context has the first transfer syntax
+    in which anything of its class is held.
     """
-    results = [_result(context, offered, allowed) for context in proposed]
+    results = [_result(one, held, _verdict(one, offered, allowed, providers)) for one in proposed]
     return sorted(results, key=lambda context: context.context_id or 0)
 
 
-def _result(
-    proposed: PresentationContext, offered: frozenset[str], allowed: frozenset[str]
-) -> PresentationContext:
+def _result(proposed: PresentationContext, held: Held, verdict: int) -> PresentationContext:
     context = PresentationContext()
     context.context_id = proposed.context_id
     context.abstract_syntax = proposed.abstract_syntax
     service = service_of(proposed.abstract_syntax or "")
-    usable = [one for one in proposed.transfer_syntax if service != "commitment" or one in READABLE]
-    context.transfer_syntax = [*(usable or proposed.transfer_syntax)[:1]]
-    context.result = _verdict(proposed, service, offered, allowed)
+    usable = [one for one in proposed.transfer_syntax if service not in _READ_HERE or one in READABLE]
+    preferred = [one for one in usable if one in held.get(proposed.abstract_syntax or "", ())]
+    context.transfer_syntax = [*(preferred or usable or proposed.transfer_syntax)[:1]]
+    context.result = verdict
     if context.result == ACCEPTED and not usable:
         context.result = TRANSFER_SYNTAXES
     return context
 
 
 def _verdict(
-    proposed: PresentationContext, service: str | None, offered: frozenset[str], allowed: frozenset[str]
+    proposed: PresentationContext,
+    offered: frozenset[str],
+    allowed: frozenset[str],
+    providers: frozenset[str],
 ) -> int:
+    if proposed.abstract_syntax in providers:
+        return ACCEPTED
+    service = service_of(proposed.abstract_syntax or "")
     if not proposed.abstract_syntax or service not in offered:
         return ABSTRACT_SYNTAX
     if service not in allowed:
         return USER_REJECTION
     return ACCEPTED
+
+
+class FindOptions(NamedTuple):
+    """What is agreed on about the queries of a SOP class (PS3.4 C.5.2.1)."""
+
+    relational: bool = False
+    combined_times: bool = False
+
+    def encoded(self, asked: bytes) -> bytes:
+        """The answer to what was asked: as many bytes, 1 for what is supported."""
+        return bytes((self.relational, self.combined_times, 0, 0, 0))[: len(asked)]
+
+
+def find_options(sop_class: str, asked: bytes) -> FindOptions | None:
+    """What of the extended negotiation of a SOP class is supported; None where there is none for it."""
+    if sop_class not in _FIND_CLASSES:
+        return None
+    wanted = [byte == 1 for byte in asked.ljust(2, b"\0")]
+    return FindOptions(wanted[_RELATIONAL], wanted[_COMBINED_TIMES])

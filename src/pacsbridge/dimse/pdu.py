@@ -100,12 +100,19 @@ def p_data(context_id: int, command: bytes, max_length: int) -> bytes:
     return b"".join(fragments(context_id, command, max_length, COMMAND))
 
 
-def fragments(context_id: int, content: bytes, max_length: int, kind: int) -> Iterator[bytes]:
-    """A command or data set as P-DATA-TF PDUs, likewise."""
-    piece = max(max_length - 6, 1) if max_length else LONGEST_SENT
+def room(max_length: int) -> int:
+    """Bytes of a command or data set that one PDU to a peer may carry, given its `max_length`."""
+    return max(max_length - 6, 1) if max_length else LONGEST_SENT
+
+
+def fragments(
+    context_id: int, content: bytes, max_length: int, kind: int, *, ends: bool = True
+) -> Iterator[bytes]:
+    """A command or data set as P-DATA-TF PDUs, likewise; a piece of one that does not end with it."""
+    piece = room(max_length)
     for start in range(0, len(content), piece):
         part = content[start : start + piece]
-        control = kind if start + piece < len(content) else kind | LAST
+        control = kind | LAST if ends and start + piece >= len(content) else kind
         yield _P_DATA.pack(P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part
 
 

@@ -126,12 +126,25 @@ class Provider(DULServiceProvider):
             self._linger()
         elif (notice := self._notice()) is not None:
             self._notify(notice)
+        elif self._receiver is not None and self._receiver.busy and self._established():
+            self._operate(self._receiver)
         else:
             self._receive()
 
+    def _established(self) -> bool:
+        return bool(self.state_machine.current_state == ESTABLISHED)
+
+    def _operate(self, receiver: Receiver) -> None:
+        """The next step of the request being answered, and whatever the peer says meanwhile."""
+        step = receiver.advance()
+        if step:
+            self._connection.send(step)
+            self._since = time.monotonic()
+        self._receive(wait=step is None)
+
     def _notice(self) -> Notice | None:
         """What is to be told to the peer now, which is neither within a message of its own nor unanswered."""
-        if self._receiver is None or self.state_machine.current_state != ESTABLISHED or not self._at_rest():
+        if self._receiver is None or not self._established() or not self._at_rest():
             return None
         return self._receiver.notices.next()
 
@@ -169,11 +182,13 @@ class Provider(DULServiceProvider):
         elif not self._outcome:
             self._outcome = "aborted by the peer" if isinstance(primitive, A_ABORT) else "connection lost"
 
-    def _receive(self) -> None:
-        """Takes the next PDU that is there, or else waits for more."""
+    def _receive(self, *, wait: bool = True) -> None:
+        """Takes the next PDU that is there, or else waits for more, or only looks."""
         try:
             pdu = self._inbound.next(self._pdu_limit)
-            if pdu is None:
+            if pdu is None and not wait:
+                self._read(time.monotonic())
+            elif pdu is None:
                 self._fill()
             else:
                 self._take(*pdu)

@@ -1,7 +1,7 @@
 """DIMSE messages of one association: fragments in, answers out, an instance in memory or in a spool."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -10,10 +10,12 @@ import structlog
 from pacsbridge import errors, metrics
 from pacsbridge.blobs.spool import Spool
 from pacsbridge.bridge.commitment import Request
-from pacsbridge.dimse import actions, command
+from pacsbridge.dimse import actions, command, operations
 from pacsbridge.dimse.command import Command
 from pacsbridge.dimse.dataset import DataSet
 from pacsbridge.dimse.line import AssociationLine, Notices
+from pacsbridge.dimse.negotiation import Held
+from pacsbridge.dimse.operations import Broken, Operation, Running
 from pacsbridge.dimse.pdu import INVALID_VALUE, UNEXPECTED_PARAMETER, Pdv, Violation
 from pacsbridge.dimse.settings import Limits, Peer
 from pacsbridge.dimse.status import (
@@ -58,11 +60,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """An accepted presentation context: its transfer syntax, and whether it takes instances or requests."""
+    """An accepted presentation context: its transfer syntax, and the service that it is of.
+
+    `relational`, `combined_times`: what was agreed on about queries (PS3.4 C.5.2.1). `provided`: the peer
+    takes C-STORE requests of ours in it.
+    """
 
     transfer_syntax: str
-    storage: bool
-    commitment: bool = False
+    service: str | None
+    abstract_syntax: str = ""
+    relational: bool = False
+    combined_times: bool = False
+    provided: bool = False
 
 
 Refusals = Callable[[Caller, str | None, Exception], object]
@@ -75,13 +84,18 @@ Commit = Callable[[Request, AssociationLine], object]
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where instances and requests go: the callables that the listener was given, see `DimseServer`."""
+    """Where instances and requests go: the callables that the listener was given, see `DimseServer`.
+
+    `operations`: service → what answers its requests. `syntaxes`: how instances of SOP classes are encoded.
+    """
 
     adopt: Callable[[Stored], object]
     spool: Callable[[str, str, str], Spool]
     refused: Refusals | None = None
     commit: Commit | None = None
     ae_title: str = ""
+    operations: Mapping[str, Operation] = field(default_factory=dict)
+    syntaxes: Callable[[Sequence[str]], Held] | None = None
 
 
 class Receiver:
@@ -112,18 +126,29 @@ class Receiver:
         self._context_id = 0
         self._request: Command | None = None
         self._data: DataSet | None = None
+        self._running: Running | None = None
         self.statuses: dict[int, int] = {}
         """Status → number of C-STORE requests that were answered with it."""
         self.bytes = 0
 
     @property
     def at_rest(self) -> bool:
-        """Whether no message has been begun."""
+        """Whether no message has been begun, and none is owed."""
+        return self._running is None and self._between_messages
+
+    @property
+    def _between_messages(self) -> bool:
         return not self._encoded and self._request is None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is under way, which `advance` takes on."""
+        return self._running is not None
 
     def discard(self) -> None:
         """The association has ended: forgets a message that will never be whole."""
         self.notices.close()
+        self._end_operation()
         if self._data is not None:
             self._data.discard()
         self._clear()
@@ -147,7 +172,7 @@ class Receiver:
     def _check_context(self, context_id: int) -> None:
         if context_id not in self._contexts:
             raise Violation(f"presentation context {context_id} has not been accepted", INVALID_VALUE)
-        if not self.at_rest and context_id != self._context_id:
+        if not self._between_messages and context_id != self._context_id:
             raise Violation("a message that changes its presentation context", INVALID_VALUE)
         self._context_id = context_id
 
@@ -164,16 +189,18 @@ class Receiver:
         if self._request is None or not self._request.has_data_set:
             raise Violation("a data set without a command", UNEXPECTED_PARAMETER)
         if self._data is None:
-            self._data = self._new_data(self._request, self._contexts[self._context_id])
+            self._data = self._new_data(self._request, self._context)
         if self._data is not None:
             self._data.write(pdv.fragment)
 
     def _new_data(self, request: Command, context: Context) -> DataSet | None:
         """Where a data set is kept that somebody wants."""
-        if request.field == command.C_STORE_RQ and context.storage:
+        if request.field == command.C_STORE_RQ and context.service == "store":
             return DataSet(partial(self._new_spool, request), self._limits)
-        if request.field == command.N_ACTION_RQ and context.commitment:
+        if request.field == command.N_ACTION_RQ and context.service == "commitment":
             return actions.data_set(self._limits)
+        if request.field in operations.SERVICES:
+            return operations.data_set(self._limits)
         return None
 
     def _complete(self, pdv: Pdv) -> bool:
@@ -185,18 +212,78 @@ class Receiver:
     def _answer(self) -> bytes | None:
         request, data = self._request, self._data
         self._clear()
+        if self._running is not None:
+            self._hear_meanwhile(self._running, cast(Command, request))
+            return None
         if request is None or request.field == command.C_CANCEL_RQ:
             return None  # nothing is under way that could be cancelled
         if request.field & command.RESPONSE:
             self._hear(request)
             return None
+        if request.field in operations.SERVICES:
+            return self._begin(request, data)
         if request.field == command.C_ECHO_RQ:
             return command.response(request, SUCCESS)
+        return command.response(request, *self._outcome(request, data))
+
+    def _outcome(self, request: Command, data: DataSet | None) -> tuple[int, str]:
+        """Status and Error Comment of a request that is answered at once."""
         if request.field == command.C_STORE_RQ:
-            return command.response(request, *self._store(request, data))
-        if request.field == command.N_ACTION_RQ and self._contexts[self._context_id].commitment:
-            return command.response(request, *self._act(request, data))
-        return command.response(request, UNRECOGNISED_OPERATION)
+            return self._store(request, data)
+        if request.field == command.N_ACTION_RQ and self._context.service == "commitment":
+            return self._act(request, data)
+        return UNRECOGNISED_OPERATION, ""
+
+    @property
+    def _context(self) -> Context:
+        return self._contexts[self._context_id]
+
+    def _begin(self, request: Command, data: DataSet | None) -> bytes | None:
+        """Begin an operation, or answer that it cannot be."""
+        context, service = self._context, operations.SERVICES[request.field]
+        if context.service != service:
+            return command.response(request, UNRECOGNISED_OPERATION)
+        try:
+            identifier = operations.identifier(data)
+        except Exception as fault:
+            return command.response(request, *operations.refuse(service, fault, self._caller.calling_ae))
+        exchange = operations.Exchange(
+            request,
+            identifier,
+            self._context_id,
+            context.transfer_syntax,
+            context.abstract_syntax,
+            self._caller.calling_ae,
+            context.relational,
+            context.combined_times,
+            self.max_length,
+            _provided(self._contexts),
+        )
+        self._running = Running(self._outlet.operations[service], exchange)
+        return None
+
+    def advance(self) -> bytes | None:
+        """What the operation under way has to send now; None: it waits for the peer."""
+        running = cast(Running, self._running)
+        try:
+            step = running.advance()
+        except Broken:
+            raise
+        except Exception as fault:
+            step = operations.failed(running.exchange, fault)
+            running.ended = True
+        if running.ended:
+            self._end_operation()
+        return step
+
+    def _end_operation(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
+
+    def _hear_meanwhile(self, running: Running, said: Command) -> None:
+        if not running.hear(said):
+            raise Violation("a request while another one is being answered", UNEXPECTED_PARAMETER)
 
     def _hear(self, answer: Command) -> None:
         """The answer to a report; nothing else of ours is under way."""
@@ -205,7 +292,7 @@ class Receiver:
 
     def _act(self, request: Command, data: DataSet | None) -> tuple[int, str]:
         """Status and Error Comment of an N-ACTION."""
-        syntax = self._contexts[self._context_id].transfer_syntax
+        syntax = self._context.transfer_syntax
         line = AssociationLine(self.notices, self._context_id, syntax, self._outlet.ae_title)
         calling_ae = self._caller.calling_ae
         try:
@@ -223,7 +310,7 @@ class Receiver:
 
     def _store(self, request: Command, data: DataSet | None) -> tuple[int, str]:
         """Status and Error Comment of a C-STORE. The one place where any exception becomes an answer."""
-        if not self._contexts[self._context_id].storage:
+        if self._context.service != "store":
             return self._counted(SOP_CLASS_NOT_SUPPORTED), "not a storage presentation context"
         try:
             self._hand_over(request, data)
@@ -254,14 +341,14 @@ class Receiver:
         self.bytes += data.size
         names = _names(request)
         caller = self._caller
-        transfer_syntax = self._contexts[self._context_id].transfer_syntax
+        transfer_syntax = self._context.transfer_syntax
         content = data.content()
         return Stored(
             content, transfer_syntax, *names, caller.calling_ae, caller.called_ae, caller.address, caller.peer
         )
 
     def _new_spool(self, request: Command) -> Spool:
-        return self._outlet.spool(*_names(request), self._contexts[self._context_id].transfer_syntax)
+        return self._outlet.spool(*_names(request), self._context.transfer_syntax)
 
     def _counted(self, status: int) -> int:
         self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -290,6 +377,11 @@ class Receiver:
             status=f"0x{status_of(fault):04X}",
             reason=str(fault) if known else origin(fault),
         )
+
+
+def _provided(contexts: Mapping[int, Context]) -> dict[tuple[str, str], int]:
+    """SOP class and transfer syntax → context, of those in which the peer takes instances."""
+    return {(one.abstract_syntax, one.transfer_syntax): n for n, one in contexts.items() if one.provided}
 
 
 def _names(request: Command) -> tuple[str, str]:

@@ -5,7 +5,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,7 +18,8 @@ from pynetdicom.transport import AssociationServer, RequestHandler
 from pacsbridge.blobs.spool import Spool
 from pacsbridge.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacsbridge.dimse.library_logs import tame
-from pacsbridge.dimse.negotiation import VERIFICATION
+from pacsbridge.dimse.negotiation import VERIFICATION, Held
+from pacsbridge.dimse.operations import Operation
 from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.provider import Provider
 from pacsbridge.dimse.receive import Commit, Outlet, Refusals, Stored
@@ -96,13 +97,14 @@ class Listener(AssociationServer):
 
 
 class DimseServer:
-    """C-ECHO, C-STORE and Storage Commitment on one address.
+    """C-ECHO, C-STORE, queries, retrievals and Storage Commitment on one address.
 
     `adopt` takes an instance, and returns once it is durable or raises one of `errors`. `spool` opens a file
     for a large instance, given its SOP Class, SOP Instance and Transfer Syntax UID. `refused` hears of an
     instance that never came as far as `adopt`: too large, disk full, no UIDs. `commit` takes a request for
-    storage commitment, and returns once it is durable; without it there is no such service. All are called
-    from the threads of the connections.
+    storage commitment, and returns once it is durable. `operations` answer the requests of other services;
+    `syntaxes` tells in which transfer syntaxes instances of SOP classes can be sent by C-GET.
+    A service that nothing is given for does not exist. All are called from the threads of the connections.
     """
 
     def __init__(
@@ -113,11 +115,12 @@ class DimseServer:
         peers: Iterable[Peer] = (),
         refused: Refusals | None = None,
         commit: Commit | None = None,
+        operations: Mapping[str, Operation] | None = None,
+        syntaxes: Callable[[Sequence[str]], Held] | None = None,
     ) -> None:
-        if commit is None:
-            settings = replace(settings, services=settings.services - {"commitment"})
-        self._settings = settings
-        outlet = Outlet(adopt, spool, refused, commit, settings.ae_title)
+        there = {*("echo", "store"), *(operations or ()), *(("commitment",) if commit else ())}
+        self._settings = settings = replace(settings, services=settings.services & there)
+        outlet = Outlet(adopt, spool, refused, commit, settings.ae_title, operations or {}, syntaxes)
         self._register = Register(settings, Directory(peers), outlet)
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None

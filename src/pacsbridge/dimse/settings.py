@@ -4,7 +4,7 @@ import ssl
 from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
-OFFERED = frozenset({"echo", "store", "commitment"})
+OFFERED = frozenset({"echo", "store", "find", "get", "move", "commitment"})
 """Services that this listener can be asked to provide; others in a configuration are not negotiated."""
 
 

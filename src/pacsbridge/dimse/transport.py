@@ -26,6 +26,15 @@ _OPTIONS: tuple[tuple[int, str, int], ...] = (
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+def acknowledge(sock: socket.socket) -> None:
+    """Acknowledges now and for a while: a sender with Nagle's algorithm on waits for it.
+
+    The kernel goes back to delayed acknowledgements by itself, so this is said again after each read.
+    """
+    if _QUICKACK is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+
 class Waker:
     """A pipe that ends another thread's `poll`; setting it after `close` is harmless."""
 
@@ -111,17 +120,8 @@ class Connection(AssociationSocket):
                 continue
             if not count:
                 raise EOFError
-            self._acknowledge(sock)
+            acknowledge(sock)
             return count
-
-    @staticmethod
-    def _acknowledge(sock: socket.socket) -> None:
-        """Acknowledges now and for a while: a sender with Nagle's algorithm on waits for it.
-
-        The kernel goes back to delayed acknowledgements by itself, so this is said again after each read.
-        """
-        if _QUICKACK is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _wait(self, deadline: float) -> bool:
         """Whether there is something to read before the deadline; False also when woken."""
