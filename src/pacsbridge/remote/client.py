@@ -3,16 +3,20 @@
 import random as randomness
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from pacsbridge.errors import BadAnswer, Misconfigured, Unavailable
+from pacsbridge.errors import Absent, BadAnswer, Misconfigured, NotAcceptable, PacsbridgeError, Unavailable
 from pacsbridge.remote.auth import login
 from pacsbridge.remote.circuit import Circuit
-from pacsbridge.remote.outcomes import PERSISTENT, REDIRECTS, REFUSALS, settled, transient
+from pacsbridge.remote.outcomes import PERSISTENT, REDIRECTS, REFUSALS, Reply, settled, transient
 from pacsbridge.remote.outcomes import Answer as Answer
 from pacsbridge.remote.settings import ArchiveSettings
-from pacsbridge.remote.transport import Transport
+from pacsbridge.remote.transport import Stream, Transport
+
+R = TypeVar("R", bound=Reply)
+Send = Callable[[str, str, Mapping[str, str]], R]
+"""Sends a request: method, URL, header fields."""
 
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
@@ -89,6 +93,32 @@ class Client:
         self.circuit.succeeded()
         return answer
 
+    def stream(self, path: str, params: Sequence[tuple[str, str]] = (), accept: str = "*/*") -> Stream:
+        """An answer whose body comes in pieces: a success. One try, as somebody waits for it.
+
+        Raises Absent for 404 and 410, NotAcceptable, Unavailable, Declined, BadAnswer.
+        """
+        url = self._url(path, params)
+        self.circuit.check()
+        try:
+            answer = self._streamed(url, accept)
+        except BadAnswer:
+            self.circuit.succeeded()
+            raise
+        except BaseException as exc:
+            self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None)
+            raise
+        self.circuit.succeeded()
+        return _begun(answer)
+
+    def _streamed(self, url: str, accept: str) -> Stream:
+        answer = self._authorized(url, accept, self._transport.open)
+        fault = None if answer.status in PERSISTENT else transient(answer, self._wall)
+        if fault is None:
+            return answer
+        answer.close()
+        raise fault
+
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
@@ -113,7 +143,7 @@ class Client:
     def _outcome(self, url: str, accept: str, *, last: bool) -> Answer | Unavailable:
         """What one try came to: an answer, or why it is worth another try."""
         try:
-            answer = self._authorized(url, accept)
+            answer = self._authorized(url, accept, self._transport.send)
         except Unavailable as exc:
             return exc
         if last and answer.status in PERSISTENT:
@@ -126,25 +156,29 @@ class Client:
             return fault.retry_after
         return self._random() * min(_FIRST_WAIT * 2.0**attempt, _LONGEST_WAIT)
 
-    def _authorized(self, url: str, accept: str) -> Answer:
+    def _authorized(self, url: str, accept: str, send: Send[R]) -> R:
         """The answer to our credentials, and where it refuses them, to newer ones if there are any."""
         sent = self._login.header()
-        answer = self._followed(url, accept, sent)
+        answer = self._followed(url, accept, sent, send)
         if answer.status not in REFUSALS:
             return answer
         fresh = self._login.renewed(sent)
-        return answer if fresh == sent else self._followed(url, accept, fresh)
+        if fresh == sent:
+            return answer
+        answer.close()
+        return self._followed(url, accept, fresh, send)
 
-    def _followed(self, url: str, accept: str, authorization: str | None) -> Answer:
+    def _followed(self, url: str, accept: str, authorization: str | None, send: Send[R]) -> R:
         """The answer behind redirects, as long as they stay at home."""
         headers = {**self._headers, "accept": accept}
         if authorization is not None:
             headers["authorization"] = authorization
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._transport.send("GET", url, headers)
+            answer = send("GET", url, headers)
             target = answer.headers.get("Location")
             if answer.status not in REDIRECTS or target is None:
                 return answer
+            answer.close()
             url = self._ours(_joined(url, target), "redirects to")
         raise BadAnswer(f"more than {_MOST_REDIRECTS} redirects")
 
@@ -160,6 +194,21 @@ class Client:
 
     def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         return self._transport.send("POST", url, headers, body)
+
+
+def _begun(answer: Stream) -> Stream:
+    """A stream of a success; what other statuses stand for is raised."""
+    try:
+        if answer.status in (404, 410):
+            raise Absent("the archive does not have it")
+        if answer.status == 406:
+            raise NotAcceptable("the archive has it in no form that was asked for")
+        if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise BadAnswer("a content coding that was not asked for")
+        return settled(answer)
+    except PacsbridgeError:
+        answer.close()
+        raise
 
 
 def _joined(url: str, target: str) -> str:

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from requests import exceptions
 
@@ -38,15 +38,36 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
+    def close(self) -> None:
+        """Nothing: it is all here."""
 
-def transient(answer: Answer, wall: Callable[[], float]) -> Unavailable | None:
+
+class Reply(Protocol):
+    """What a server said, as far as its head goes; whoever does not want the rest closes it."""
+
+    @property
+    def status(self) -> int:
+        """The status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+def transient(answer: Reply, wall: Callable[[], float]) -> Unavailable | None:
     """The error of a status that may be another one when asked again; None for any other status."""
     if answer.status not in _TRANSIENT:
         return None
     return Unavailable(f"HTTP {answer.status}", retry_after(answer.headers, wall))
 
 
-def settled(answer: Answer, allowed: Collection[int] = ()) -> Answer:
+Settled = TypeVar("Settled", bound=Reply)
+
+
+def settled(answer: Settled, allowed: Collection[int] = ()) -> Settled:
     """The answer, if it is a success or its status is allowed. Raises what other statuses stand for."""
     if 200 <= answer.status < 300 or answer.status in allowed:
         return answer

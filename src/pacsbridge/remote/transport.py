@@ -4,9 +4,10 @@ This uses requests below its sessions, because those look for proxies, certifica
 environment, keep cookies, and read the body of a redirect to its end, however long it is.
 """
 
+import socket
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -20,8 +21,56 @@ from pacsbridge.remote.watch import Watch, watched
 _CHUNK = 16 * 1024
 """Bytes read at once. What comes compressed may be a thousand times as long."""
 
+_PIECE = 256 * 1024
+"""Bytes of a body that comes in pieces: each has the time of one silence."""
+
+T = TypeVar("T")
+
 _CODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 """Content codings that are understood; a pile of several is not."""
+
+
+class Stream:
+    """An answer whose body comes in pieces, for one thread at a time. `close` gives its connection back."""
+
+    def __init__(
+        self,
+        response: requests.Response,
+        connection: socket.socket | None,
+        settings: ArchiveSettings,
+        release: Callable[[], object],
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._connection = connection
+        self._settings = settings
+        self._release: Callable[[], object] | None = release
+
+    def read(self) -> bytes:
+        """The next bytes, up to 256 KiB; empty at the end. Raises Unavailable, when too little comes too."""
+        with Watch(self._settings.silence_seconds) as watch:
+            if self._connection is not None:
+                watch.on(self._connection)
+            outcome = self._piece()
+        if watch.expired:
+            raise Unavailable(f"too little within {self._settings.silence_seconds:g} s")
+        if isinstance(outcome, PacsbridgeError):
+            raise outcome
+        return outcome
+
+    def _piece(self) -> bytes | PacsbridgeError:
+        try:
+            return bytes(self._response.raw.read(_PIECE, decode_content=False))
+        except Exception as exc:
+            return network_fault(exc, self._settings)
+
+    def close(self) -> None:
+        """Give the connection back; one whose answer was not read to its end is of no further use."""
+        release, self._release = self._release, None
+        if release is not None:
+            self._response.close()
+            release()
 
 
 class Transport:
@@ -42,6 +91,26 @@ class Transport:
             raise outcome
         return outcome
 
+    def open(self, method: str, url: str, headers: Mapping[str, str]) -> Stream:
+        """The same with the body still to come. Raises Unavailable and BadAnswer; follows no redirect."""
+        if not self._slots.acquire(timeout=self._settings.connect_seconds):
+            raise Unavailable("its connections are all in use")
+        try:
+            return self._opened(_prepared(method, url, headers, None, "identity"))
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _opened(self, request: requests.PreparedRequest) -> Stream:
+        settings = self._settings
+        with Watch(settings.connect_seconds + settings.silence_seconds) as watch:
+            outcome = self._translated(lambda: self._sent(request))
+        if watch.expired:
+            raise Unavailable(f"no answer for {settings.silence_seconds:g} s")
+        if isinstance(outcome, PacsbridgeError):
+            raise outcome
+        return Stream(outcome, watch.connection, settings, self._slots.release)
+
     def close(self) -> None:
         """Close the connections that nobody uses."""
         self._adapter.close()
@@ -49,27 +118,33 @@ class Transport:
     def _outcome(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer | PacsbridgeError:
+        return self._translated(lambda: self._exchange(_prepared(method, url, headers, body)))
+
+    def _translated(self, work: Callable[[], T]) -> T | PacsbridgeError:
         """An error is returned, not raised: when the time is over, that is the better reason."""
         try:
-            return self._exchange(_prepared(method, url, headers, body))
+            return work()
         except PacsbridgeError as exc:
             return exc
         except Exception as exc:
             return network_fault(exc, self._settings)
 
     def _exchange(self, request: requests.PreparedRequest) -> Answer:
+        response = self._sent(request)
+        try:
+            return Answer(response.status_code, response.headers, self._body(response))
+        finally:
+            response.close()
+
+    def _sent(self, request: requests.PreparedRequest) -> requests.Response:
         settings = self._settings
-        response = self._adapter.send(
+        return self._adapter.send(
             request,
             stream=True,
             timeout=(settings.connect_seconds, settings.silence_seconds),
             verify=settings.verify if isinstance(settings.verify, bool) else str(settings.verify),
             cert=_certificate(settings),
         )
-        try:
-            return Answer(response.status_code, response.headers, self._body(response))
-        finally:
-            response.close()
 
     def _body(self, response: requests.Response) -> bytes:
         """The body of a success, decoded; of anything else nothing, as nobody needs it."""
@@ -99,10 +174,10 @@ class _Adapter(HTTPAdapter):
 
 
 def _prepared(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, coding: str = "gzip"
 ) -> requests.PreparedRequest:
-    """The request as it is sent; `Accept-Encoding` is what can be decoded within bounds."""
-    named = CaseInsensitiveDict({"User-Agent": "pacsbridge", **headers, "Accept-Encoding": "gzip"})
+    """The request as it is sent; `coding` is what can be decoded within bounds."""
+    named = CaseInsensitiveDict({"User-Agent": "pacsbridge", **headers, "Accept-Encoding": coding})
     return requests.Request(method, url, headers=dict(named), data=body).prepare()
 
 

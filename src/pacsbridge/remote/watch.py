@@ -15,11 +15,15 @@ _watch: ContextVar["Watch | None"] = ContextVar("_watch", default=None)
 
 
 class Watch:
-    """Shuts the connection that this thread reads an answer from, after so many seconds of real time."""
+    """Shuts the connection that this thread reads an answer from, after so many seconds of real time.
+
+    `connection` is that one, also when the watch is over.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
-        self._socket: socket.socket | None = None
+        self.connection: socket.socket | None = None
+        self._over = False
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
@@ -34,21 +38,23 @@ class Watch:
     ) -> None:
         self._timer.cancel()
         with self._lock:
-            self._socket = None
+            self._over = True
         _watch.reset(self._token)
 
     def on(self, connection: socket.socket) -> None:
         """From now on the answer comes through this socket."""
         with self._lock:
-            self._socket = connection
+            self.connection = connection
             if self.expired:
                 _shut(connection)
 
     def _expire(self) -> None:
         with self._lock:
+            if self._over:
+                return
             self.expired = True
-            if self._socket is not None:
-                _shut(self._socket)
+            if self.connection is not None:
+                _shut(self.connection)
 
 
 def _shut(connection: socket.socket) -> None:
