@@ -232,10 +232,56 @@ REFUSALS = {
         "[dimse.tls]\ncertificate = 'x'",
         "site.toml: dimse.tls: DIMSE over TLS is not available in this version",
     ),
-    "auth": ("[auth]\nissuer = 'x'", "authentication is not available in this version"),
-    "C-FIND": (
-        "[dimse]\nservices = ['echo', 'find']",
-        "dimse.services: C-FIND is not available in this version",
+    "auth without a way": (
+        "[auth]\nissuer = 'x'",
+        "auth: one of jwks_url, jwks_file, introspection_url must say how tokens are verified",
+    ),
+    "auth in two ways": (
+        "[auth]\njwks_url = 'https://a/k'\njwks_file = 'k'\nissuer = 'i'\naudience = 'a'",
+        "auth: jwks_url and jwks_file are ways to verify tokens of which one can be used",
+    ),
+    "auth of anybody": (
+        "[auth]\njwks_file = 'k'\nissuer = 'i'",
+        "auth.jwks_file needs auth.audience",
+    ),
+    "introspection without a name": (
+        "[auth]\nintrospection_url = 'https://a/i'\nissuer = 'i'\naudience = 'a'\nclient_id = 'c'",
+        "auth.introspection_url needs auth.client_secret_file",
+    ),
+    "keys over http": (
+        "[auth]\njwks_url = 'http://login.example/k'\nissuer = 'i'\naudience = 'a'",
+        "auth.jwks_url: http://login.example/k is http, where others may meddle",
+    ),
+    "signatures by a shared secret": (
+        "[auth]\nalgorithms = ['HS256']",
+        "auth.algorithms must be a list of signature algorithms",
+    ),
+    "unsigned tokens": (
+        "[auth]\nalgorithms = ['none']",
+        "auth.algorithms must be a list of signature algorithms",
+    ),
+    "no algorithm": (
+        "[auth]\njwks_file = 'k'\nissuer = 'i'\naudience = 'a'\nalgorithms = []",
+        "auth.algorithms: without any no token is good",
+    ),
+    "certificate without a key": (
+        "[fhir.tls]\ncertificate = 'c'",
+        "fhir.tls: certificate and key are given together",
+    ),
+    "client certificates without TLS": (
+        "[fhir.tls]\nca = 'c'",
+        "fhir.tls.ca needs fhir.tls.certificate",
+    ),
+    "HTTP for everybody": (
+        "[fhir]\nhost = '192.0.2.1'\n[fhir.tls]\ncertificate = 'c'\nkey = 'k'",
+        "fhir.host: 192.0.2.1 can be reached from other machines, and nobody has to authenticate ([auth])",
+    ),
+    "tokens in the clear": (
+        "[fhir]\nhost = '192.0.2.1'\n[auth]\njwks_file = 'k'\nissuer = 'i'\naudience = 'a'",
+        (
+            "and nothing is encrypted (fhir.tls, fhir.trusted_proxies); listen on 127.0.0.1, or set "
+            "allow_insecure_listen = true"
+        ),
     ),
     "object storage": (
         "[blobs]\nurl = 's3://b'",
@@ -740,3 +786,23 @@ def test_a_peer_may_ask_for_what_is_switched_on(tmp_path: Path, own: str, expect
     """Unless its table says otherwise: switching a service off needs no change of each peer."""
     text = f"[dimse]\nservices = ['echo']\n[[peer]]\nae_title = 'A'\n{own}"
     assert loaded(tmp_path, text).peers[0].services == expected
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["trusted_proxies = ['10.0.0.5']", "tls = { certificate = 'c', key = 'k' }"],
+)
+def test_http_with_tokens_and_tls_may_be_reached(way: str, tmp_path: Path) -> None:
+    """Beyond loopback no further word is needed where callers authenticate and nobody reads along."""
+    text = f"""
+        [fhir]
+        host = "192.0.2.1"
+        {way}
+        [auth]
+        jwks_file = "k"
+        issuer = "i"
+        audience = "a"
+    """
+    settings = loaded(tmp_path, text)
+    assert settings.auth.on
+    assert settings.fhir.base_url.startswith("https" if "tls" in way else "http:")

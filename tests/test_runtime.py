@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import requests
+from holding_site import STUDY_GET, STUDY_MOVE, GetScu, identifier, numbers
+from pydicom import dcmread
 
 from pacsbridge import datadir, logs, runtime
 from pacsbridge.bridge.importing import import_file
@@ -59,6 +61,27 @@ def test_everything_starts_and_stops(make_settings: Callable[..., Config]) -> No
     running.stop()
     left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
     assert left == []
+
+
+def test_what_is_held_is_retrieved(make_settings: Callable[..., Config], image: Path) -> None:
+    """C-GET sends what has been imported; C-MOVE knows the configured peers, of which there are none."""
+    settings = make_settings()
+    fill(settings, image)
+    data = dcmread(image, stop_before_pixels=True)
+    running = runtime.Runtime(settings)
+    running.start()
+    try:
+        pair = (str(data.SOPClassUID), [str(data.file_meta.TransferSyntaxUID)])
+        scu = GetScu(running.dimse.port, [pair], models=(STUDY_GET, STUDY_MOVE))
+        asked = identifier("STUDY", StudyInstanceUID=data.StudyInstanceUID)
+        got = scu.get(asked)[-1][0]
+        [(moved, _)] = scu.association.send_c_move(asked, "NOBODY", STUDY_MOVE)
+        scu.release()
+    finally:
+        running.stop()
+    assert numbers(got) == (0, 1, 0, 0)
+    assert scu.got.keys() == {str(data.SOPInstanceUID)}
+    assert moved.Status == 0xA801
 
 
 def test_what_stands_in_the_first_line(

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pacsbridge import config, wiring
 from pacsbridge.bridge.archive_asking import Askable
@@ -18,6 +18,7 @@ from pacsbridge.errors import Misconfigured
 from pacsbridge.remote.orthanc import OrthancChanges, detect
 from pacsbridge.remote.qido import Archive
 from pacsbridge.remote.settings import ArchiveSettings, Auth, Basic, BearerFile, ClientCredentials
+from pacsbridge.remote.wado import Wado
 from pacsbridge.store.store import Store
 
 
@@ -82,6 +83,12 @@ def poller(connection: Connection, store: Store, clock: Callable[[], int]) -> Po
         source.poll_seconds,
         connection.stopping,
     )
+
+
+def retriever(settings: Config, source: Source) -> Wado:
+    """What reads the instances of an archive. Raises Misconfigured where a secret cannot be read."""
+    reading = replace(_settings(source), connections=settings.dicomweb.proxy_connections)
+    return Wado(reading, settings.data_dir, settings.limits.object_bytes)
 
 
 def askable(connection: Connection, store: Store, clock: Callable[[], int]) -> Askable:

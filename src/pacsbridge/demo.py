@@ -11,6 +11,7 @@ from pathlib import Path
 from pacsbridge.config import Config, load
 from pacsbridge.dimse.push import push
 from pacsbridge.kernel.query import Query
+from pacsbridge.render.pool import missing
 from pacsbridge.runtime import Runtime
 from pacsbridge.samples import write_samples
 
@@ -28,6 +29,7 @@ def settings(dimse_port: int, http_port: int) -> Iterator[Config]:
             "PACSBRIDGE__FHIR__QUIET_SECONDS": str(_QUIET_SECONDS),
             "PACSBRIDGE__LOG__LEVEL": "warning",
             "PACSBRIDGE__BLOBS__MIN_FREE_BYTES": "0",
+            "PACSBRIDGE__DICOMWEB__RENDER": "false" if missing() else "true",
         }
         yield replace(load(None, environ), file=None)
 
@@ -58,6 +60,7 @@ def _invitation(running: Runtime, sent: int) -> str:
     fhir, dicomweb = running.settings.fhir.base_url, running.settings.dicomweb.base_url
     dimse = running.dimse.port
     study = running.store.search(Query("ImagingStudy", count=1)).entries[0].id
+    picture = f"\n  curl -o thumbnail.jpg '{dicomweb}/studies/{study}/thumbnail'"
     return f"""
 pacsbridge has received {sent} sample instances by C-STORE and published them.
 
@@ -74,11 +77,15 @@ Try, in another terminal:
   curl '{fhir}/ImagingStudy?modality=CT&_sort=-started&_include=ImagingStudy:patient&_pretty=true'
   curl '{fhir}/ImagingStudy/_history?_count=5&_pretty=true'
   curl '{dicomweb}/studies/{study}/metadata'
-  curl -o study.multipart '{dicomweb}/studies/{study}'
+  curl -o study.multipart '{dicomweb}/studies/{study}'{picture if running.settings.dicomweb.render else ""}
 
 Push a study of your own (DCMTK):
 
   storescu -aec {running.settings.dimse.ae_title} 127.0.0.1 {dimse} FILE.dcm
+
+Look at the pictures (OHIF, fetched once):
+
+  pacsbridge viewer --dicomweb {dicomweb}
 
 Ctrl-C ends it; the folder goes with it.
 """

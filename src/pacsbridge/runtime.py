@@ -18,13 +18,20 @@ import structlog
 from pacsbridge import __version__, archives, config, datadir, wiring
 from pacsbridge.bridge.archive_asking import Asking
 from pacsbridge.bridge.commitment import Commitments
+from pacsbridge.bridge.fetching import Fetching
 from pacsbridge.bridge.intake import Incoming, Intake
 from pacsbridge.bridge.publish import Publisher
+from pacsbridge.bridge.retrieving import Retrieval
 from pacsbridge.bridge.sources import STOW_URI
 from pacsbridge.config import Config
 from pacsbridge.dicomweb.app import dicomweb_app
+from pacsbridge.dicomweb.proxy import Proxy
 from pacsbridge.dicomweb.receiving import Entrance
-from pacsbridge.dicomweb.service import DicomwebSettings
+from pacsbridge.dimse.find import Finder
+from pacsbridge.dimse.get import Getter
+from pacsbridge.dimse.move import Mover
+from pacsbridge.dimse.operations import Operation
+from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.receive import Caller, Stored
 from pacsbridge.dimse.reporting import Reporter
 from pacsbridge.dimse.server import DimseServer
@@ -33,7 +40,6 @@ from pacsbridge.dimse.settings import Limits as DimseLimits
 from pacsbridge.dimse.settings import Peer as DimsePeer
 from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reason
 from pacsbridge.fhir.app import fhir_app
-from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import HttpServer
 from pacsbridge.store.store import Store
 
@@ -196,6 +202,7 @@ class Runtime:
         parts.callback(self.intake.stop)
         self.intake.start(look=True)
         self._poll(parts)
+        self._read_archives(parts)
         self._commit(parts)
         self.http = self._http(parts)
         self.http.start()
@@ -228,6 +235,22 @@ class Runtime:
         for connection in self.archives:
             parts.callback(connection.close)
 
+    def _read_archives(self, parts: ExitStack) -> None:
+        """What archives alone hold can be fetched, on connections of its own."""
+        readers = {one.url: archives.retriever(self.settings, one) for one in self.settings.sources}
+        for reader in readers.values():
+            parts.callback(reader.close)
+        self.fetching = Fetching(self.store, readers)
+
+    def _proxy(self, parts: ExitStack) -> Proxy | None:
+        """What passes on instances of archives, where that is wanted."""
+        dicomweb = self.settings.dicomweb
+        if not dicomweb.proxy_sources:
+            return None
+        executor = ThreadPoolExecutor(dicomweb.proxy_connections, "proxy")
+        parts.callback(executor.shutdown)
+        return Proxy(self.fetching, executor)
+
     def _commit(self, parts: ExitStack) -> None:
         """Storage commitment: what an earlier process left is reported too, whatever is switched on now."""
         reporter = Reporter(self.settings.dimse.ae_title, self._peers())
@@ -239,27 +262,18 @@ class Runtime:
         settings = self.settings
         executor = ThreadPoolExecutor(_HTTP_THREADS, "http")
         parts.callback(executor.shutdown)
-        fhir = FhirSettings(
-            settings.fhir.base_url,
-            __version__,
-            default_count=settings.fhir.default_count,
-            max_count=settings.fhir.max_count,
-            max_body=settings.limits.http_body_bytes,
-            body_seconds=settings.limits.http_body_seconds,
-            access_log=settings.log.requests,
-            cursor_secret=sha256(b"cursors:" + id_key(settings, self.store)).digest(),
-        )
-        dicomweb = DicomwebSettings(
-            settings.dicomweb.base_url,
-            settings.dicomweb.stall_seconds,
-            settings.dicomweb.metadata_jobs,
-            spool_bytes=settings.dimse.spool_bytes,
-            object_bytes=settings.limits.object_bytes,
-        )
+        secret = sha256(b"cursors:" + id_key(settings, self.store)).digest()
+        fhir = wiring.fhir_settings(settings, secret)
+        dicomweb = wiring.dicomweb_settings(settings)
+        front = wiring.front(settings)
+        if front.gate is not None:
+            parts.callback(front.gate.close)
         entrance = Entrance(self.intake, self._sources.of_uri(STOW_URI))
         applications = {
-            "/fhir": fhir_app(self.store, fhir, executor, self._asking(parts)),
-            "/dicomweb": dicomweb_app(self.store, self.intake.packs, dicomweb, executor, entrance),
+            "/fhir": fhir_app(self.store, fhir, executor, self._asking(parts), front.gate),
+            "/dicomweb": dicomweb_app(
+                self.store, self.intake.packs, dicomweb, executor, entrance, self._proxy(parts), front.gate
+            ),
         }
         checks = {
             "store": self._store_fault,
@@ -267,7 +281,7 @@ class Runtime:
             "dimse": self._dimse_fault,
             "index": self.intake.indexer.fault,
         }
-        return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks)
+        return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks, front)
 
     def _asking(self, parts: ExitStack) -> Asking | None:
         """What asks the archives when a search finds nothing, where that is wanted."""
@@ -304,6 +318,7 @@ class Runtime:
         ]
 
     def _dimse(self) -> DimseServer:
+        retrieval = Retrieval(self.store, self.intake.packs, self.fetching.further)
         return DimseServer(
             dimse_settings(self.settings),
             self._take,
@@ -311,7 +326,16 @@ class Runtime:
             self._peers(),
             self._refuse,
             self.commitments.request,
+            self._operations(retrieval),
+            retrieval.syntaxes,
         )
+
+    def _operations(self, retrieval: Retrieval) -> dict[str, Operation]:
+        """What answers queries and retrievals, by service."""
+        dimse = self.settings.dimse
+        finder = Finder(self.store, dimse.ae_title, dimse.find_limit)
+        mover = Mover(retrieval, dimse.ae_title, Directory(self._peers()), dimse.move_seconds)
+        return {"find": finder.find, "get": Getter(retrieval).get, "move": mover.move}
 
     def _take(self, stored: Stored) -> None:
         """An instance that came by C-STORE; a command that names none is at odds with every data set."""

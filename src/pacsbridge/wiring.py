@@ -1,16 +1,24 @@
 """What a configuration means to the parts: sources and their contexts, publication, limits."""
 
+import ssl
 from zoneinfo import ZoneInfo
 
-from pacsbridge import config, datadir
+from pacsbridge import __version__, config, datadir
+from pacsbridge.access.gate import gate
+from pacsbridge.access.settings import AccessSettings
 from pacsbridge.bridge.sources import Source, Sources
 from pacsbridge.config import Config
 from pacsbridge.config.checks import endpoint_specs, source_endpoint_specs
 from pacsbridge.config.schema import Peer
 from pacsbridge.config.sources import Source as Archive
 from pacsbridge.dicom.limits import Limits
+from pacsbridge.dicomweb.service import DicomwebSettings
+from pacsbridge.errors import Misconfigured
+from pacsbridge.fhir.service import FhirSettings
+from pacsbridge.httpd import Front
 from pacsbridge.kernel.identity import Context, source_uri
 from pacsbridge.kernel.publication import EndpointSpec, Publication
+from pacsbridge.render.pool import Limits as RenderLimits
 
 
 def header_limits(settings: Config) -> Limits:
@@ -22,6 +30,19 @@ def header_limits(settings: Config) -> Limits:
         items=limits.items,
         nesting=limits.nesting,
         inflated=limits.inflated_bytes,
+    )
+
+
+def render_limits(settings: Config) -> RenderLimits | None:
+    """What may be taken to make pictures; None where they are switched off."""
+    dicomweb = settings.dicomweb
+    if not dicomweb.render:
+        return None
+    return RenderLimits(
+        dicomweb.render_children,
+        dicomweb.render_seconds,
+        dicomweb.render_memory_bytes,
+        dicomweb.render_pixels,
     )
 
 
@@ -67,13 +88,103 @@ def publication(settings: Config, id_key: bytes) -> Publication:
         base_url=settings.fhir.base_url,
         id_key=id_key,
         id_form="hash" if settings.fhir.id_form == "hash" else "uid",
-        endpoints={one.url: source_endpoint_specs(one) for one in settings.sources},
+        endpoints={
+            one.url: (own,)
+            if settings.dicomweb.proxy_sources and not one.endpoints
+            else source_endpoint_specs(one)
+            for one in settings.sources
+        },
         default_endpoints=(own, *endpoint_specs(settings)),
         patient_authority=settings.fhir.patient_authority,
         patient_system=settings.systems.patient_default,
         procedure_reference=settings.fhir.procedure_reference,
         reason_reference=settings.fhir.reason_reference,
     )
+
+
+def fhir_settings(settings: Config, cursor_secret: bytes) -> FhirSettings:
+    """The settings of the FHIR API; `cursor_secret` seals its links."""
+    return FhirSettings(
+        settings.fhir.base_url,
+        __version__,
+        default_count=settings.fhir.default_count,
+        max_count=settings.fhir.max_count,
+        max_body=settings.limits.http_body_bytes,
+        body_seconds=settings.limits.http_body_seconds,
+        access_log=settings.log.requests,
+        cursor_secret=cursor_secret,
+    )
+
+
+def dicomweb_settings(settings: Config) -> DicomwebSettings:
+    """The settings of DICOMweb."""
+    return DicomwebSettings(
+        settings.dicomweb.base_url,
+        settings.dicomweb.stall_seconds,
+        settings.dicomweb.metadata_jobs,
+        spool_bytes=settings.dimse.spool_bytes,
+        object_bytes=settings.limits.object_bytes,
+        max_results=settings.dicomweb.max_results,
+        render=render_limits(settings),
+    )
+
+
+def front(settings: Config) -> Front:
+    """How the HTTP port is reached, and by whom. Raises Misconfigured."""
+    known = access(settings)
+    return Front(
+        None if known is None else gate(known),
+        http_tls(settings),
+        settings.fhir.trusted_proxies,
+        plain=settings.allow_insecure_listen,
+    )
+
+
+def access(settings: Config) -> AccessSettings | None:
+    """How HTTP callers are known; None: not at all. Raises Misconfigured for files that cannot be read."""
+    auth = settings.auth
+    if not auth.on:
+        return None
+    if auth.jwks_file is not None:
+        config.secret(auth.jwks_file, "auth.jwks_file")
+    secret = auth.client_secret_file
+    return AccessSettings(
+        issuer=auth.issuer or "",
+        audience=auth.audience or "",
+        base_url=settings.fhir.base_url,
+        jwks_url=auth.jwks_url,
+        jwks_file=auth.jwks_file,
+        introspection_url=auth.introspection_url,
+        client_id=auth.client_id,
+        client_secret=None if secret is None else config.secret(secret, "auth.client_secret_file").decode(),
+        algorithms=auth.algorithms,
+        leeway_seconds=auth.leeway_seconds,
+        patient_claim=auth.patient_claim,
+        patient_base=settings.fhir.patient_authority or "",
+        token_seconds=auth.token_seconds,
+        introspection_seconds=auth.introspection_seconds,
+        jwks_seconds=auth.jwks_seconds,
+        jwks_stale_seconds=auth.jwks_stale_seconds,
+        authorization_endpoint=auth.authorization_endpoint,
+        token_endpoint=auth.token_endpoint,
+        verify=auth.ca or True,
+    )
+
+
+def http_tls(settings: Config) -> ssl.SSLContext | None:
+    """TLS of the HTTP port (1.2 and later); None: there is none. Raises Misconfigured."""
+    tls = settings.fhir.tls
+    if tls.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
+        if tls.ca is not None:
+            context.load_verify_locations(tls.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as exc:
+        raise Misconfigured("fhir.tls: certificate, key or ca cannot be read, or don't fit") from exc
+    return context
 
 
 def configured_id_key(settings: Config) -> bytes:

@@ -12,12 +12,15 @@ from socket import create_server
 import pytest
 from aiohttp import web
 
+from pacsbridge.access.gate import Gate
 from pacsbridge.blobs.packs import Packs
 from pacsbridge.dicom.part10 import part10_head
 from pacsbridge.dicom.reader import read_header
 from pacsbridge.dicomweb import DicomwebSettings, dicomweb_app
+from pacsbridge.dicomweb.proxy import Proxy
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.identity import Context
+from pacsbridge.render.pool import Limits
 from pacsbridge.store.records import Arrival
 from pacsbridge.store.store import Store
 
@@ -125,7 +128,31 @@ def stall_seconds() -> float:
 
 
 @pytest.fixture
-def bridge(tmp_path: Path, stall_seconds: float) -> Iterator[Bridge]:
+def render() -> Limits | None:
+    """What may be taken to make pictures; none are made unless a test overrides it."""
+    return None
+
+
+@pytest.fixture
+def make_proxy() -> Callable[[Store], Proxy | None]:
+    """What reads archives; nothing does unless a test overrides it."""
+    return lambda _store: None
+
+
+@pytest.fixture
+def guarding() -> Gate | None:
+    """What knows callers; everybody may have everything unless a test overrides it."""
+    return None
+
+
+@pytest.fixture
+def bridge(
+    tmp_path: Path,
+    stall_seconds: float,
+    render: Limits | None,
+    make_proxy: Callable[[Store], Proxy | None],
+    guarding: Gate | None,
+) -> Iterator[Bridge]:
     """A running server that holds nothing yet."""
     store = Store("sqlite", tmp_path)
     store.migrate()
@@ -135,7 +162,8 @@ def bridge(tmp_path: Path, stall_seconds: float) -> Iterator[Bridge]:
     with ThreadPoolExecutor(4) as executor:
 
         def make_app(url: str) -> web.Application:
-            return dicomweb_app(store, packs, DicomwebSettings(url, stall_seconds), executor)
+            settings = DicomwebSettings(url, stall_seconds, render=render)
+            return dicomweb_app(store, packs, settings, executor, proxy=make_proxy(store), gate=guarding)
 
         thread = threading.Thread(target=serve, args=(make_app, ready, stop), name="dicomweb")
         thread.start()

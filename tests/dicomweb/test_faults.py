@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from pacsbridge import errors
-from pacsbridge.dicomweb.app import NOT_YET
+from pacsbridge.dicomweb.app import PICTURES
 from pacsbridge.dicomweb.faults import STATUS
 
 from .conftest import STUDY, Bridge, Instance
@@ -62,12 +62,11 @@ def test_not_acceptable_is_406(bridge: Bridge, held: Sequence[Instance]) -> None
     assert "dicom+json" in answered(requests.get(bridge.study("metadata"), headers=xml, timeout=30), 406)
 
 
-@pytest.mark.parametrize(("method", "path"), NOT_YET)
-def test_not_yet_is_501(bridge: Bridge, method: str, path: str) -> None:
-    """What clients of DICOMweb may try and is not there yet says so."""
-    filled = re.sub(r"{frames}|{path:\.\+}", "7FE00010", path)
-    filled = re.sub(r"{\w+}", "1.2", filled)
-    assert "not implemented yet" in answered(requests.request(method, bridge.url + filled, timeout=30), 501)
+@pytest.mark.parametrize("path", PICTURES)
+def test_pictures_are_off_by_default(bridge: Bridge, path: str) -> None:
+    """Whoever asks for a picture is told which key is off."""
+    filled = re.sub(r"{\w+}", "1", path)
+    assert "dicomweb.render" in answered(requests.get(bridge.url + filled, timeout=30), 501)
 
 
 def test_wrong_method_and_path(bridge: Bridge) -> None:

@@ -417,6 +417,8 @@ def test_a_client_that_takes_nothing_is_cut_off(bridge: Bridge) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((place.hostname, place.port))
         client.sendall(f"GET {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode())
+        client.settimeout(20)
+        assert client.recv(1)  # before it is accepted the connection belongs to nobody
         deadline = time.monotonic() + 20
         port = client.getsockname()[1]
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pacsbridge.blobs.packs import Packs
 from pacsbridge.dicomweb.stream import Courier
+from pacsbridge.render.pool import Limits
 from pacsbridge.store.store import Store
 
 T = TypeVar("T")
@@ -23,7 +24,8 @@ class DicomwebSettings:
     `stall_seconds`: a client that takes or sends nothing for so long is cut off. `metadata_jobs`: how many
     threads of the executor may read headers for metadata at once, so that other requests keep some;
     `store_jobs`: the same for storing. An instance up to `spool_bytes` is received in memory, one above
-    `object_bytes` is refused.
+    `object_bytes` is refused. `max_results`: results of one search at most.
+    `render`: what may be taken to make pictures; None: none are made.
     """
 
     base_url: str
@@ -32,6 +34,8 @@ class DicomwebSettings:
     store_jobs: int = 4
     spool_bytes: int = 8 << 20
     object_bytes: int = 2048 << 20
+    max_results: int = 10_000
+    render: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,75 @@
+"""QIDO-RS: studies, series and instances that match, as DICOM JSON (PS3.18 10.6)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+
+from pacsbridge.bridge.querying import first
+from pacsbridge.dicom.json_records import to_json
+from pacsbridge.dicomweb.accept import ANY_SYNTAX, negotiate
+from pacsbridge.dicomweb.confining import STUDIES, within
+from pacsbridge.dicomweb.metadata import OFFERS
+from pacsbridge.dicomweb.service import SERVICE, Service, accept_of
+from pacsbridge.dicomweb.target import Target, target
+from pacsbridge.kernel.model import Level
+from pacsbridge.kernel.qido import Search, search
+from pacsbridge.kernel.query_keys import RETRIEVE_URL, UNIQUE, Record
+
+_LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
+_NAMES: Mapping[str, Level] = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.INSTANCE}
+_MORE = "there are more results than these: go on by limit and offset"
+
+
+async def search_studies(request: web.Request) -> web.StreamResponse:
+    """GET of a list of studies, series or instances, as its path says.
+
+    200 with an array, 204 where nothing matches; errors by `faults`. Warnings are of code 299 (PS3.18 8.5).
+    """
+    service = request.app[SERVICE]
+    level = _NAMES[request.path.rstrip("/").rsplit("/", 1)[-1]]
+    offer = negotiate(accept_of(request), OFFERS, (ANY_SYNTAX,)).offer
+    named = _named(target(request.match_info)) if request.match_info else {}
+    asked = search(level, request.query.items(), named, service.settings.max_results)
+    asked = replace(asked, find=within(asked.find, request.get(STUDIES)))
+    body, warnings = await service.call(partial(_answer, service, asked))
+    headers = [("Warning", f'299 pacsbridge "{warning}"') for warning in dict.fromkeys(warnings)]
+    headers.append(("Cache-Control", "private, no-cache"))
+    if body is None:
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
+    return web.Response(body=body, content_type=offer.type, headers=headers)
+
+
+def _named(within: Target) -> Mapping[Level, str]:
+    return dict(zip(_LEVELS, within.uids, strict=False))
+
+
+def _answer(service: Service, asked: Search) -> tuple[bytes | None, Sequence[str]]:
+    """The array, None where it would be empty, and warnings; blocks."""
+    records, more = first(service.store, asked.find, asked.limit, asked.offset)
+    warnings = [*asked.warnings, *((_MORE,) if more else ())]
+    if not records:
+        return None, warnings
+    level, base_url = asked.find.level, service.settings.base_url
+    return orjson.dumps([_listed(one, level, base_url, asked.fields) for one in records]), warnings
+
+
+def _listed(record: Record, level: Level, base_url: str, fields: frozenset[str]) -> Mapping[str, object]:
+    record[RETRIEVE_URL] = [retrieve_url(record, level, base_url)]
+    return to_json(record, fields)
+
+
+_PATHS: Mapping[Level, str] = {
+    Level.STUDY: "/studies/{0}",
+    Level.SERIES: "/studies/{0}/series/{1}",
+    Level.INSTANCE: "/studies/{0}/series/{1}/instances/{2}",
+}
+
+
+def retrieve_url(record: Record, level: Level, base_url: str) -> str:
+    """Where what a record is about can be retrieved."""
+    uids = [record.get(UNIQUE[one], [""])[0] for one in _LEVELS]
+    return base_url + _PATHS[level].format(*uids)
