@@ -10,6 +10,7 @@ from pacsbridge import __version__
 COMMANDS: Mapping[str, str] = {
     "serve": "serving.serve",
     "demo": "serving.demo_",
+    "viewer": "viewing.viewer",
     "check": "asking.check",
     "translate": "translating.translate",
     "import": "storing.import_",

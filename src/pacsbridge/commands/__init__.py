@@ -2,4 +2,5 @@
 
 serving      serve, demo          translating  translate
 storing      import, migrate, reindex          asking  check, why, dead-letters, sync
+viewing      viewer
 """
