@@ -1,8 +1,8 @@
 """What all tests share: ports, patience, peers that are installed or not, a PostgreSQL of their own."""
 
 import io
+import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import hypothesis
+import ports
 import pytest
 import structlog
+from fresh_databases import Repeated
+
+from pacsbridge.store import migrations
 
 hypothesis.settings.register_profile("default", max_examples=60, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
@@ -20,15 +24,18 @@ hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
 
 PACKAGES = {
     "storescu": "dcmtk",
+    "findscu": "dcmtk",
     "dcmsend": "dcmtk",
     "echoscu": "dcmtk",
     "dcmdump": "dcmtk",
     "Orthanc": "orthanc orthanc-dicomweb",
     "fiu-run": "fiu-utils",
+    "chromium": "chromium",
 }
 """Program → the Debian packages that have it."""
 
 PATIENCE = 10.0
+MOST_WORKERS = 8
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -54,6 +61,16 @@ def pytest_make_collect_report(
     return _forbidden(report) if collector.config.getoption("--forbid-skips") else report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker for each CPU that we may use, and one more as they often wait for a peer.
+
+    None for single modules and tests, which begin sooner so.
+    """
+    whole = any(Path(argument).is_dir() for argument in config.args)
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS) if whole else 0
+
+
 def _forbidden(report: Report) -> Report:
     if report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -68,16 +85,18 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("default")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_migrations() -> Iterator[None]:
+    """Fresh databases cost little."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrations, "migrate", Repeated())
+        yield
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Gives TCP ports of the loopback interface that nobody listens on."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
+    return ports.free_port
 
 
 @pytest.fixture

@@ -1,24 +1,20 @@
 """A pacsbridge of its own for each test: a child process on free ports, ended by its process id."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from orthanc_peer import Orthanc, dicomweb_plugin
+from ports import free_port
 
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+from pacsbridge.samples import write_samples
 
 
 class Bridge:
@@ -147,3 +143,26 @@ def make_lasting_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 def bridge(make_bridge: Callable[..., Bridge]) -> Bridge:
     """A running pacsbridge on embedded defaults."""
     return make_bridge().start()
+
+
+@pytest.fixture(scope="module")
+def make_orthanc(
+    program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Orthanc]]:
+    """Makes Orthancs that run and have some files; all are ended after the last test."""
+    path, plugin = program("Orthanc"), dicomweb_plugin()
+    with ExitStack() as running:
+
+        def make(*files: Path | bytes) -> Orthanc:
+            made = Orthanc(path, plugin, tmp_path_factory.mktemp("orthanc")).start()
+            running.callback(made.kill)
+            made.upload(*files)
+            return made
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
+    """All samples, which no test changes."""
+    return list(write_samples(tmp_path_factory.mktemp("samples")))

@@ -3,12 +3,9 @@
 import io
 import json
 import re
-import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,131 +13,16 @@ import pydicom
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
+from orthanc_peer import Orthanc, source
+from ports import free_port
 
 from pacsbridge.samples import write_samples
 
-PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins", "/usr/local/share/orthanc/plugins")
 THORAX, KNEE, HANDS = "ct-thorax", "mr-knee", "cr-hands"
 CT_SMALL = "CT_small.dcm"
 CT_UID = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
 
 Study = dict[str, Any]
-
-
-class Orthanc:
-    """An Orthanc on free ports with a database of its own; ended by its process id."""
-
-    def __init__(self, program: str, plugin: Path, folder: Path) -> None:
-        self._program = program
-        self.folder = folder
-        self.port = _free_port()
-        self.storage = folder / "db"
-        self.log = folder / "log"
-        self._config = folder / "orthanc.json"
-        self._config.write_text(
-            json.dumps({
-                "StorageDirectory": str(self.storage),
-                "IndexDirectory": str(self.storage),
-                "HttpPort": self.port,
-                "DicomPort": _free_port(),
-                "RemoteAccessAllowed": False,
-                "AuthenticationEnabled": False,
-                "OverwriteInstances": True,
-                "StableAge": 1,
-                "MaximumStorageCacheSize": 0,
-                "Plugins": [str(plugin)],
-                "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-            })
-        )  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def root(self) -> str:
-        """Its REST API."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """Its DICOMweb service."""
-        return f"{self.root}/dicom-web"
-
-    @property
-    def requests(self) -> Sequence[str]:
-        """What it has been asked, by method and path."""
-        return re.findall(r"\b(?:GET|POST|DELETE) /\S*", self.log.read_text())
-
-    def start(self) -> "Orthanc":
-        """Start, and wait until it answers."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._program, "--verbose-http", str(self._config)], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 20
-        while not self._answers():
-            assert self._process.poll() is None, self.log.read_text()[-2000:]
-            assert time.monotonic() < deadline, "Orthanc does not start"
-            time.sleep(0.02)
-        return self
-
-    def stop(self) -> None:
-        """An orderly end."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(20)
-            self._process = None
-
-    def kill(self) -> None:
-        """An end at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def upload(self, *files: Path | bytes) -> None:
-        """Store files."""
-        for file in files:
-            data = file if isinstance(file, bytes) else file.read_bytes()
-            assert requests.post(f"{self.root}/instances", data=data, timeout=10).status_code == 200
-
-    def study(self, uid: str) -> str:
-        """Its REST resource of a study."""
-        found = requests.post(f"{self.root}/tools/lookup", data=uid, timeout=10).json()
-        return next(f"{self.root}{one['Path']}" for one in found if one["Type"] == "Study")
-
-    def delete(self, uid: str) -> None:
-        """Delete a study."""
-        assert requests.delete(self.study(uid), timeout=10).status_code == 200
-
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"{self.root}/system", timeout=2).ok
-        except requests.ConnectionError:
-            return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def make_orthanc(
-    program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Orthanc]]:
-    """Makes Orthancs that run and have some files; all are ended after the last test."""
-    path = program("Orthanc")
-    plugin = next((one for place in PLUGINS for one in Path(place).glob("libOrthancDicomWeb.so*")), None)
-    if plugin is None:
-        pytest.skip("Orthanc's DICOMweb plugin is not installed: apt-get install orthanc-dicomweb")
-    with ExitStack() as running:
-
-        def make(*files: Path | bytes) -> Orthanc:
-            made = Orthanc(path, plugin, tmp_path_factory.mktemp("orthanc")).start()
-            running.callback(made.kill)
-            made.upload(*files)
-            return made
-
-        yield make
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +38,6 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[P
 def full(make_orthanc: Callable[..., Orthanc], samples: Mapping[str, Sequence[Path]]) -> Orthanc:
     """An Orthanc with all samples, which no test changes."""
     return make_orthanc(*(path for paths in samples.values() for path in paths))
-
-
-def source(archive: Orthanc, name: str = "main", poll: float = 1, **more: Any) -> str:
-    """The configuration of an archive that is asked every second, or on demand alone."""
-    keys = {"name": name, "url": archive.url, "poll_seconds": poll, **more}
-    return "[[source]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
 def uid_of(files: Sequence[Path]) -> str:
@@ -561,7 +437,7 @@ def test_check_names_the_archive(synced: Any, full: Orthanc) -> None:
 def away() -> Orthanc:
     """An Orthanc that is not there."""
     gone = Orthanc.__new__(Orthanc)
-    gone.port = _free_port()
+    gone.port = free_port()
     return gone
 
 
