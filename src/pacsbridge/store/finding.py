@@ -5,17 +5,16 @@ a condition says, and for all others, it finds at least what matches, and each r
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 
 from pacsbridge.kernel.finding import Find
-from pacsbridge.kernel.matching import Between, Condition, Like, Named, OneOf, has_wildcards, satisfies
+from pacsbridge.kernel.matching import DAY, Between, Condition, Like, Named, OneOf, has_wildcards, satisfies
 from pacsbridge.kernel.model import Level, StudyState
 from pacsbridge.kernel.query_keys import TAGS, Record
 from pacsbridge.kernel.study_records import instance_records
-from pacsbridge.store.sql import Ask, Sql, among, every, joined, sql
+from pacsbridge.store.sql import Ask, Sql, among, beyond, either, every, ordered, sql
 from pacsbridge.store.texts import LONGEST, indexed
 
 States = Callable[[Sequence[int]], Mapping[int, StudyState]]
@@ -26,6 +25,9 @@ _FEW = 20
 
 _LISTED = 500
 """Alternatives of a condition that a statement lists; SQLite takes 32,766 values in all."""
+
+_NEWEST_FIRST = (True, True, False)
+"""Whether date, study and series descend."""
 
 Position = tuple[int, ...]
 
@@ -146,31 +148,19 @@ def _rows(
 ) -> Sequence[tuple[Any, ...]]:
     """Rows in the order of `keys`, the body of the study's record last: the latest date first."""
     parts = _parts(find)
-    directions = ["DESC", "DESC", "ASC"][: len(keys)]
+    directions = _NEWEST_FIRST[: len(keys)]
     by_index = not any(part.narrow for part in parts)
     tables = "study_key k CROSS JOIN study_record b" + (
         " CROSS JOIN series_record s" if len(keys) > 2 else ""
     )
     links = ["b.study = k.study", *(["s.study = k.study"] if len(keys) > 2 else [])]
-    beyond = [] if after is None else [_beyond(keys, directions, after)]
-    order = ", ".join(f"{key} {way}" for key, way in zip(keys, directions, strict=True))
+    behind = [] if after is None else [beyond(keys, directions, after)]
     statement = sql(f"SELECT {columns}, b.body FROM {tables} WHERE")
-    statement += every([*map(sql, links), *(part.where for part in parts), *beyond])
-    ordered = order if by_index else f"+{order}"
-    return ask(statement + sql(f"ORDER BY {ordered} LIMIT ? OFFSET ?", limit, offset))
-
-
-def _beyond(keys: Sequence[str], directions: Sequence[str], after: Position) -> Sql:
-    """What comes behind a position; the first part is for the index, the other exact."""
-    signs = ["<" if way == "DESC" else ">" for way in directions]
-    steps = [
-        every([
-            *(sql(f"{key} = ?", value) for key, value in zip(keys[:place], after[:place], strict=True)),
-            sql(f"{keys[place]} {signs[place]} ?", after[place]),
-        ])
-        for place in range(len(keys))
-    ]  # fmt: skip
-    return every((sql(f"{keys[0]} {signs[0]}= ?", after[0]), sql("(") + joined(" OR ", steps) + sql(")")))
+    statement += every([*map(sql, links), *(part.where for part in parts), *behind])
+    order = ordered(keys, directions)
+    return ask(
+        statement + sql(f"ORDER BY {order if by_index else f'+{order}'} LIMIT ? OFFSET ?", limit, offset)
+    )
 
 
 # conditions
@@ -192,11 +182,10 @@ def _placed(level: Level, part: _Part) -> Iterable[_Part]:
 
 
 _DATE = TAGS["StudyDate"]
-_PER_DAY = 86_400_000_000
 
 
 def _date_part(column: str, low: int, high: int) -> _Part:
-    return _Part(sql(f"{column} BETWEEN ? AND ?", low // _PER_DAY, high // _PER_DAY), exact=False)
+    return _Part(sql(f"{column} BETWEEN ? AND ?", low // DAY, high // DAY), exact=False)
 
 
 def _part(tag: str, condition: Condition) -> _Part | None:
@@ -208,9 +197,9 @@ def _part(tag: str, condition: Condition) -> _Part | None:
 def _text(column: str) -> Callable[[Condition], _Part | None]:
     def part(condition: Condition) -> _Part | None:
         if isinstance(condition, OneOf):
-            texts = [indexed(text) for text in islice(condition.texts, _LISTED)]
-            whole = len(condition.texts) <= _LISTED
-            return _Part(among(column, texts), narrow=True) if whole else None
+            if len(condition.texts) > _LISTED:
+                return None
+            return _Part(among(column, map(indexed, condition.texts)), narrow=True)
         return _like(column, condition.text) if isinstance(condition, Like) else None
 
     return part
@@ -268,7 +257,7 @@ def _number(column: str) -> Callable[[Condition], _Part | None]:
         if not isinstance(condition, Between):
             return None
         ranges = [sql(f"{column} BETWEEN ? AND ?", max(low, 0), high) for low, high in condition.ranges]
-        return _Part(sql("(") + joined(" OR ", ranges) + sql(")")) if len(ranges) <= _LISTED else None
+        return _Part(either(ranges)) if len(ranges) <= _LISTED else None
 
     return part
 
@@ -278,7 +267,7 @@ def _modalities(condition: Condition) -> _Part | None:
     if not isinstance(condition, OneOf) or len(condition.texts) > _LISTED:
         return None
     like = [sql("k.modalities LIKE ? ESCAPE '\\'", f"%\\\\{_pattern(text)}\\\\%") for text in condition.texts]
-    return _Part(sql("(") + joined(" OR ", like) + sql(")"), exact=all(map(_is_plain, condition.texts)))
+    return _Part(either(like), exact=all(map(_is_plain, condition.texts)))
 
 
 def _is_plain(code: str) -> bool:

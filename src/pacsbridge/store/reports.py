@@ -5,13 +5,13 @@ its UID and outlive a rebuilt index.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from pacsbridge.kernel.model import Facts, Values
 from pacsbridge.kernel.reports import Report, Sourced
@@ -153,25 +153,28 @@ def _key_of(patient: Values) -> Values:
 
 def sourced(connection: Connection, pks: Sequence[int]) -> Mapping[int, Sequence[Sourced]]:
     """What archives say about studies by their row numbers, the latest last."""
-    c, s = schema.report.c, schema.study.c
-    query = (
-        select(s.pk, c.source, c.body, c.gone)
-        .join_from(schema.report, schema.study, c.study_uid == s.uid)
-        .where(s.pk.in_(pks), c.body.is_not(None))
-        .order_by(c.told, c.source)
-    )
     found: dict[int, list[Sourced]] = {}
-    for pk, source, body, gone in connection.execute(query):
-        found.setdefault(pk, []).append(Sourced(source, _unpacked(body), gone))
+    for pk, one in _usable(connection, schema.study.c.pk.in_(pks)):
+        found.setdefault(pk, []).append(one)
     return found
 
 
 def of_study(connection: Connection, study_uid: str) -> Sequence[Sourced]:
     """What archives say about a study, the latest last."""
-    c = schema.report.c
-    query = select(c.source, c.body, c.gone).where(c.study_uid == study_uid, c.body.is_not(None))
-    rows = connection.execute(query.order_by(c.told, c.source))
-    return [Sourced(row.source, _unpacked(row.body), row.gone) for row in rows]
+    return [one for _pk, one in _usable(connection, schema.study.c.uid == study_uid)]
+
+
+def _usable(connection: Connection, which: ColumnElement[bool]) -> Iterator[tuple[int, Sourced]]:
+    """The reports of studies that have facts, with the studies' row numbers, the latest last."""
+    c, s = schema.report.c, schema.study.c
+    query = (
+        select(s.pk, c.source, c.body, c.gone)
+        .join_from(schema.report, schema.study, c.study_uid == s.uid)
+        .where(which, c.body.is_not(None))
+        .order_by(c.told, c.source)
+    )
+    for pk, source, body, gone in connection.execute(query):
+        yield pk, Sourced(source, _unpacked(body), gone)
 
 
 def _contents(connection: Connection, source: str, uids: Sequence[str]) -> Mapping[str, bytes]:

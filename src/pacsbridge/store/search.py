@@ -17,7 +17,7 @@ from pacsbridge.store.planning import Counts, Plan, Planner
 from pacsbridge.store.records import Found, Page
 from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.sources import Source
-from pacsbridge.store.sql import Ask, Sql, among, either, every, joined, sql
+from pacsbridge.store.sql import Ask, Sql, among, beyond, every, joined, ordered, sql
 
 MOST_INCLUDED = 1_000
 """How many resources go with a page at most."""
@@ -131,10 +131,10 @@ def _changed_since(type_: str, moment: int) -> Source:
 def _select(query: Query, arm: _Arm, directions: Sequence[bool]) -> Sql:
     """One arm of a page: its keys, row number and version last."""
     keys = ", ".join(f"{key} AS k{place}" for place, key in enumerate(arm.keys))
-    beyond = [] if query.after is None else [_beyond(arm.keys, directions, query.after.keys)]
+    behind = [] if query.after is None else [beyond(arm.keys, directions, query.after.keys)]
     select = sql(f"SELECT {keys}, r.version") + _from(arm.source)
-    select += every((_where(arm.source), *_conditions(query.type, arm.clauses), *beyond))
-    return select + sql(f"ORDER BY {_by(arm.keys, directions)} LIMIT ?", query.count + 1)
+    select += every((_where(arm.source), *_conditions(query.type, arm.clauses), *behind))
+    return select + sql(f"ORDER BY {ordered(arm.keys, directions)} LIMIT ?", query.count + 1)
 
 
 def _from(source: Source) -> Sql:
@@ -164,25 +164,6 @@ def _merged(
     for place in reversed(range(len(directions))):
         rows.sort(key=itemgetter(place), reverse=directions[place])
     return rows
-
-
-def _by(keys: Iterable[str], directions: Iterable[bool]) -> str:
-    pairs = zip(keys, directions, strict=True)
-    return ", ".join(f"{key} {'DESC' if descends else 'ASC'}" for key, descends in pairs)
-
-
-def _beyond(keys: Sequence[str], directions: Sequence[bool], values: Sequence[Any]) -> Sql:
-    """What stands behind a position; the first part is for the index, the other exact."""
-    signs = ["<" if descends else ">" for descends in directions]
-    first = sql(f"{keys[0]} {signs[0]}= ?", values[0])
-    steps = [
-        every([
-            *(sql(f"{key} = ?", value) for key, value in zip(keys[:place], values[:place], strict=True)),
-            sql(f"{keys[place]} {signs[place]} ?", values[place]),
-        ])
-        for place in range(len(keys))
-    ]  # fmt: skip
-    return every((first, either(steps)))
 
 
 def _moment(ask: Ask, query: Query, order: Order) -> int:

@@ -66,3 +66,23 @@ def among(column: str, values: Iterable[Any]) -> Sql:
 def bracketed(piece: Sql) -> Sql:
     """A condition that stands for itself among others."""
     return Sql(f"({piece.text})", piece.values)
+
+
+def ordered(keys: Iterable[str], directions: Iterable[bool]) -> str:
+    """An order of rows: by each key, descending or not."""
+    pairs = zip(keys, directions, strict=True)
+    return ", ".join(f"{key} {'DESC' if descends else 'ASC'}" for key, descends in pairs)
+
+
+def beyond(keys: Sequence[str], directions: Sequence[bool], values: Sequence[Any]) -> Sql:
+    """What stands behind a position; the first part is for the index, the other exact."""
+    signs = ["<" if descends else ">" for descends in directions]
+    first = sql(f"{keys[0]} {signs[0]}= ?", values[0])
+    steps = [
+        every([
+            *(sql(f"{key} = ?", value) for key, value in zip(keys[:place], values[:place], strict=True)),
+            sql(f"{keys[place]} {signs[place]} ?", values[place]),
+        ])
+        for place in range(len(keys))
+    ]  # fmt: skip
+    return every((first, either(steps)))
