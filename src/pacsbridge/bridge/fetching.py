@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import structlog
 
 from pacsbridge.bridge.archive_listing import Row, first_text
-from pacsbridge.bridge.retrieving import Further, Instance, Wanted
+from pacsbridge.bridge.retrieving import Further, Instance, Wanted, studies
 from pacsbridge.dicom.reader import read_header
 from pacsbridge.errors import Absent, BadAnswer, PacsbridgeError, reason
 from pacsbridge.kernel.model import Level
@@ -118,7 +118,7 @@ class Fetching:
             one._replace(
                 series={uid: uids for uid, uids in one.series.items() if series is None or uid in series}
             )
-            for study in self._studies(wanted)
+            for study in studies(self._store, wanted)
             for one in self.lacking(study, held)
         ]
         uids = [
@@ -129,15 +129,6 @@ class Fetching:
             if only is None or uid in only
         ]
         return Further(uids, (each for one in found for each in self.instances(one, only)))
-
-    def _studies(self, wanted: Wanted) -> Sequence[str]:
-        """The studies that are asked for; those of another patient than the one named are not."""
-        if wanted.level is Level.PATIENT:
-            return list(self._store.holdings.studies_of_patient(wanted.patient_id or ""))
-        if wanted.patient_id is None:
-            return wanted.studies
-        patient_id = self._store.holdings.patient_id
-        return [uid for uid in wanted.studies if patient_id(uid) == wanted.patient_id]
 
     def _of(self, lacking: Lacking, path: str, wanted: Collection[str] | None) -> Iterator[Instance]:
         for file in lacking.archive.instances(path):

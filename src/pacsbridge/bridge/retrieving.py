@@ -112,37 +112,35 @@ class Retrieval:
 Batches = Iterator[Sequence[Held]]
 
 
-def _patients(store: Store, wanted: Wanted) -> Batches:
-    return (store.held(uid) for uid in store.holdings.studies_of_patient(wanted.patient_id or ""))
-
-
 def _studies(store: Store, wanted: Wanted) -> Batches:
-    return (store.held(uid) for uid in _own(store, wanted))
+    return (store.held(uid) for uid in studies(store, wanted))
 
 
 def _series(store: Store, wanted: Wanted) -> Batches:
-    return (store.held(study, uid) for study in _own(store, wanted) for uid in wanted.series)
+    return (store.held(study, uid) for study in studies(store, wanted) for uid in wanted.series)
 
 
 def _instances(store: Store, wanted: Wanted) -> Batches:
     """One by its UID; of many, those among the whole series."""
     uids = set(wanted.instances)
     only = wanted.instances[0] if len(uids) == 1 else None
-    for study in _own(store, wanted):
+    for study in studies(store, wanted):
         for series in wanted.series:
             yield [one for one in store.held(study, series, only) if one.sop_uid in uids]
 
 
 _HELD: Mapping[Level, Callable[[Store, Wanted], Batches]] = {
-    Level.PATIENT: _patients,
+    Level.PATIENT: _studies,
     Level.STUDY: _studies,
     Level.SERIES: _series,
     Level.INSTANCE: _instances,
 }
 
 
-def _own(store: Store, wanted: Wanted) -> Iterator[str]:
-    """The studies asked for; those of another patient than the one named are not."""
+def studies(store: Store, wanted: Wanted) -> Iterator[str]:
+    """The studies asked for: all of a patient, or those named that are no other patient's."""
+    if wanted.level is Level.PATIENT:
+        yield from store.holdings.studies_of_patient(wanted.patient_id or "")
     for uid in wanted.studies:
         if wanted.patient_id is None or store.holdings.patient_id(uid) == wanted.patient_id:
             yield uid

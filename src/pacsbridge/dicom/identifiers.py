@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,8 +124,8 @@ class Writer:
         self._slots = self._made(identifier.keys, tags)
         terms = identifier.character_set
         asked = codec_of(terms) if terms else None
-        known = [(asked, terms[0])] if asked else []
-        self._charsets = [(codec, self._term(term)) for codec, term in (*known, ("utf_8", UTF_8))]
+        known = [(asked, self._term(terms[0]))] if asked else []
+        self._charsets = [("ascii", b""), *known, ("utf_8", self._term(UTF_8))]
 
     def _made(self, keys: Keys, tags: Sequence[str]) -> tuple[_Slot, ...]:
         return tuple(self._slot(tag, keys[tag].item if tag in keys else None) for tag in sorted(tags))
@@ -142,16 +143,10 @@ class Writer:
 
     def write(self, record: Record) -> bytes:
         """The data set of one answer."""
-        try:
-            return self._elements(self._slots, record, "ascii")
-        except UnicodeEncodeError:
-            pass
-        for codec, term in self._charsets[:-1]:
-            try:
-                return term + self._elements(self._slots, record, codec)
-            except UnicodeEncodeError:
-                continue
-        codec, term = self._charsets[-1]
+        *others, (codec, term) = self._charsets
+        for first, named in others:
+            with suppress(UnicodeEncodeError):
+                return named + self._elements(self._slots, record, first)
         return term + self._elements(self._slots, record, codec)
 
     def _elements(self, slots: Sequence[_Slot], record: Record, codec: str) -> bytes:

@@ -14,7 +14,7 @@ from pacsbridge.dicomweb.accept import ANY_SYNTAX, negotiate
 from pacsbridge.dicomweb.confining import STUDIES, within
 from pacsbridge.dicomweb.metadata import OFFERS
 from pacsbridge.dicomweb.service import SERVICE, Service, accept_of
-from pacsbridge.dicomweb.target import Target, target
+from pacsbridge.dicomweb.target import Target, resource_url, target
 from pacsbridge.kernel.model import Level
 from pacsbridge.kernel.qido import Search, search
 from pacsbridge.kernel.query_keys import RETRIEVE_URL, UNIQUE, Record
@@ -58,18 +58,6 @@ def _answer(service: Service, asked: Search) -> tuple[bytes | None, Sequence[str
 
 
 def _listed(record: Record, level: Level, base_url: str, fields: frozenset[str]) -> Mapping[str, object]:
-    record[RETRIEVE_URL] = [retrieve_url(record, level, base_url)]
+    named = _LEVELS[: _LEVELS.index(level) + 1]
+    record[RETRIEVE_URL] = [resource_url(base_url, [record[UNIQUE[one]][0] for one in named])]
     return to_json(record, fields)
-
-
-_PATHS: Mapping[Level, str] = {
-    Level.STUDY: "/studies/{0}",
-    Level.SERIES: "/studies/{0}/series/{1}",
-    Level.INSTANCE: "/studies/{0}/series/{1}/instances/{2}",
-}
-
-
-def retrieve_url(record: Record, level: Level, base_url: str) -> str:
-    """Where what a record is about can be retrieved."""
-    uids = [record.get(UNIQUE[one], [""])[0] for one in _LEVELS]
-    return base_url + _PATHS[level].format(*uids)

@@ -11,6 +11,7 @@ from pacsbridge.store.store import Store
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _LEVELS = ("study", "series", "instance")
+_SEGMENTS = ("studies", "series", "instances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,12 @@ def digest(instances: Sequence[Held], *form: str) -> str:
 
 def instance_url(base_url: str, held: Held) -> str:
     """The absolute URL of an instance."""
-    return f"{base_url}/studies/{held.study_uid}/series/{held.series_uid}/instances/{held.sop_uid}"
+    return resource_url(base_url, (held.study_uid, held.series_uid, held.sop_uid))
+
+
+def resource_url(base_url: str, uids: Sequence[str]) -> str:
+    """The absolute URL of a study, series or instance by its UIDs, from the study down."""
+    return base_url + "".join(f"/{name}/{uid}" for name, uid in zip(_SEGMENTS, uids, strict=False))
 
 
 def _uid(level: str, text: str) -> str:

@@ -1,50 +1,31 @@
 """N-ACTION: a request for storage commitment, checked; or the status that refuses it (PS3.4 J.3.2)."""
 
 import threading
-from dataclasses import replace
 from typing import cast
 
 import structlog
 
-from pacsbridge.blobs.spool import Spool
 from pacsbridge.bridge.commitment import Request
 from pacsbridge.dimse import command, commitment
 from pacsbridge.dimse.command import Command
 from pacsbridge.dimse.dataset import DataSet
 from pacsbridge.dimse.negotiation import COMMITMENT
-from pacsbridge.dimse.settings import Limits
 from pacsbridge.dimse.status import (
     ACTION_STATUSES,
     NO_SUCH_ACTION,
     NO_SUCH_CLASS,
     NO_SUCH_INSTANCE,
+    Unfit,
     comment_of,
     origin,
     status_of,
 )
-from pacsbridge.errors import NotUnderstood, PacsbridgeError, Refused
+from pacsbridge.errors import NotUnderstood, PacsbridgeError
 
 log = structlog.get_logger("pacsbridge.dimse")
 
 _reading = threading.Lock()
 """One request at a time is taken apart: the largest ones need some 50 MiB meanwhile."""
-
-
-class Unfit(Refused):
-    """A request for something else than storage commitment; `status` says what is wrong."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def data_set(limits: Limits) -> DataSet:
-    """Where the data set of a request is kept: in memory, however long it may be."""
-    return DataSet(_no_spool, replace(limits, memory=commitment.BYTES, instance=commitment.BYTES))
-
-
-def _no_spool() -> Spool:
-    raise AssertionError  # what is too long for memory is refused before
 
 
 def request(asked: Command, data: DataSet | None, transfer_syntax: str, calling_ae: str) -> Request:
@@ -69,7 +50,7 @@ def _check(asked: Command) -> None:
 
 def refuse(fault: Exception, calling_ae: str) -> tuple[int, str]:
     """Status and Error Comment for a request that cannot be taken; it is on record in the log."""
-    status = fault.status if isinstance(fault, Unfit) else status_of(fault, ACTION_STATUSES)
+    status = status_of(fault, ACTION_STATUSES)
     known = isinstance(fault, PacsbridgeError)
     (log.warning if known else log.error)(
         "commitment refused",

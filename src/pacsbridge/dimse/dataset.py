@@ -1,10 +1,20 @@
 """A data set while its fragments arrive: a small one in memory, a large one in a spool."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pacsbridge import errors
 from pacsbridge.blobs.spool import Spool
 from pacsbridge.dimse.settings import Limits
+
+
+def in_memory(limits: Limits, most: int) -> "DataSet":
+    """A data set that is read here: in memory, up to `most` bytes."""
+    return DataSet(_no_spool, replace(limits, memory=most, instance=most))
+
+
+def _no_spool() -> Spool:
+    raise AssertionError  # what is too long for memory is refused before
 
 
 class DataSet:

@@ -98,14 +98,16 @@ def check_hierarchy(keys: Keys, level: Level, abstract_syntax: str, *, relationa
     for one in () if relational else above:
         values = keys[UNIQUE[one]].values if UNIQUE[one] in keys else ()
         if len(values) != 1 or has_wildcards(values[0]):
-            raise Mismatch(f"{_UNIQUE_NAMES[one]} is needed, or relational queries")
+            raise Mismatch(f"{UNIQUE_NAMES[one]} is needed, or relational queries")
 
 
-_UNIQUE_NAMES: Mapping[Level, str] = {
+UNIQUE_NAMES: Mapping[Level, str] = {
     Level.PATIENT: "Patient ID",
     Level.STUDY: "Study Instance UID",
     Level.SERIES: "Series Instance UID",
+    Level.INSTANCE: "SOP Instance UID",
 }
+"""The unique key of each level as people call it."""
 
 
 def _returned(keys: Keys, level: Level) -> Sequence[str]:

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from pacsbridge.bridge.retrieving import Match, Retrieval
 from pacsbridge.dimse import command
-from pacsbridge.dimse.operations import Broken, Exchange, Step, Steps, Unfit
+from pacsbridge.dimse.operations import Broken, Exchange, Step, Steps
 from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.requestor import MOST_CONTEXTS, Pair, Requestor, Ticks
 from pacsbridge.dimse.retrieval import UNKNOWN_DESTINATION, Found, Report, find, prepared, wanted
+from pacsbridge.dimse.status import Unfit
 from pacsbridge.errors import PacsbridgeError, reason
 
 T = TypeVar("T")

@@ -7,20 +7,18 @@ for what the peer says meanwhile: that it cancels (PS3.7 9.3.2.3), or its answer
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import structlog
 
 from pacsbridge import metrics
-from pacsbridge.blobs.spool import Spool
 from pacsbridge.dimse import command
 from pacsbridge.dimse.command import Command
 from pacsbridge.dimse.dataset import DataSet
 from pacsbridge.dimse.pdu import COMMAND, DATA, fragments
-from pacsbridge.dimse.settings import Limits
 from pacsbridge.dimse.status import comment_of, origin, status_of
-from pacsbridge.errors import NotUnderstood, PacsbridgeError, Refused
+from pacsbridge.errors import NotUnderstood, PacsbridgeError
 
 log = structlog.get_logger("pacsbridge.dimse")
 
@@ -69,14 +67,6 @@ class Exchange:
         if data is not None:
             pdus += fragments(number, data, self.max_length, DATA)
         return b"".join(pdus)
-
-
-class Unfit(Refused):
-    """A request that is refused with a status of its own."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Broken(Exception):
@@ -143,15 +133,6 @@ class Running:
         self._steps.close()
 
 
-def data_set(limits: Limits) -> DataSet:
-    """Where an identifier is kept: in memory."""
-    return DataSet(_no_spool, replace(limits, memory=BYTES, instance=BYTES))
-
-
-def _no_spool() -> Spool:
-    raise AssertionError  # what is too long for memory is refused before
-
-
 def identifier(data: DataSet | None) -> bytes:
     """The identifier of a request. Raises NotUnderstood where there is none, TooLarge."""
     if data is None:
@@ -161,8 +142,7 @@ def identifier(data: DataSet | None) -> bytes:
 
 def refuse(service: str, fault: Exception, calling_ae: str) -> tuple[int, str]:
     """Status and Error Comment for a request that cannot be answered; it is on record in the log."""
-    status = fault.status if isinstance(fault, Unfit) else status_of(fault)
-    known = isinstance(fault, PacsbridgeError)
+    status, known = status_of(fault), isinstance(fault, PacsbridgeError)
     (log.warning if known else log.error)(
         "request refused",
         type=service,

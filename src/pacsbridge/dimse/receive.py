@@ -10,9 +10,9 @@ import structlog
 from pacsbridge import errors, metrics
 from pacsbridge.blobs.spool import Spool
 from pacsbridge.bridge.commitment import Request
-from pacsbridge.dimse import actions, command, operations
+from pacsbridge.dimse import actions, command, commitment, operations
 from pacsbridge.dimse.command import Command
-from pacsbridge.dimse.dataset import DataSet
+from pacsbridge.dimse.dataset import DataSet, in_memory
 from pacsbridge.dimse.line import AssociationLine, Notices
 from pacsbridge.dimse.negotiation import Held
 from pacsbridge.dimse.operations import Broken, Operation, Running
@@ -198,9 +198,9 @@ class Receiver:
         if request.field == command.C_STORE_RQ and context.service == "store":
             return DataSet(partial(self._new_spool, request), self._limits)
         if request.field == command.N_ACTION_RQ and context.service == "commitment":
-            return actions.data_set(self._limits)
+            return in_memory(self._limits, commitment.BYTES)
         if request.field in operations.SERVICES:
-            return operations.data_set(self._limits)
+            return in_memory(self._limits, operations.BYTES)
         return None
 
     def _complete(self, pdv: Pdv) -> bool:

@@ -6,7 +6,7 @@ Hierarchical retrieval only: the unique key of the level and those of all levels
 import re
 import struct
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,11 +17,11 @@ from pacsbridge.bridge.retrieving import Further, Instance, Match, Retrieval, Wa
 from pacsbridge.dicom.identifiers import read
 from pacsbridge.dicom.transfer_syntaxes import EXPLICIT_LITTLE
 from pacsbridge.dimse import command
-from pacsbridge.dimse.find import level_of
+from pacsbridge.dimse.find import UNIQUE_NAMES, level_of
 from pacsbridge.dimse.negotiation import PATIENT_ROOT
-from pacsbridge.dimse.operations import SERVICES, Broken, Exchange, Step, Unfit, counted
+from pacsbridge.dimse.operations import SERVICES, Broken, Exchange, Step, counted
 from pacsbridge.dimse.pdu import COMMAND, DATA, fragments, room
-from pacsbridge.dimse.status import SUCCESS
+from pacsbridge.dimse.status import SUCCESS, Unfit
 from pacsbridge.errors import Absent, Mismatch, NotUnderstood, PacsbridgeError, TooLarge, Unavailable, reason
 from pacsbridge.kernel.finding import LEVELS, MOST_VALUES, Keys
 from pacsbridge.kernel.matching import has_wildcards
@@ -53,14 +53,6 @@ _FAILED_UIDS = (0x0008, 0x0058)
 _LONGEST = 0xFFFE
 """Bytes that a UI value of explicit VR has at most."""
 
-_NAMES: Mapping[Level, str] = {
-    Level.PATIENT: "Patient ID",
-    Level.STUDY: "Study Instance UID",
-    Level.SERIES: "Series Instance UID",
-    Level.INSTANCE: "SOP Instance UID",
-}
-
-
 # what is asked for
 
 
@@ -83,7 +75,7 @@ def wanted(exchange: Exchange) -> Wanted:
 
 def _unique(keys: Keys, level: Level, *, lowest: bool) -> Sequence[str]:
     """The values of a unique key: one, or of UIDs at the lowest level several."""
-    tag, name = UNIQUE[level], _NAMES[level]
+    tag, name = UNIQUE[level], UNIQUE_NAMES[level]
     values = [*dict.fromkeys(value for value in keys[tag].values if value)] if tag in keys else []
     if not values or any(map(has_wildcards, values)):
         raise Mismatch(f"{name} is needed")

@@ -42,8 +42,18 @@ COMMENT_LENGTH = 64
 """Error Comment (0000,0902) is LO: 64 characters (PS3.7 E.1)."""
 
 
+class Unfit(errors.Refused):
+    """A request that is refused with a status of its own."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def status_of(fault: BaseException, statuses: Mapping[type[errors.PacsbridgeError], int] = STATUSES) -> int:
     """The status that answers a request which raised `fault`; Processing Failure for what nobody foresaw."""
+    if isinstance(fault, Unfit):
+        return fault.status
     return next((statuses[base] for base in type(fault).__mro__ if base in statuses), PROCESSING_FAILURE)
 
 

@@ -2,7 +2,8 @@
 
 import random as randomness
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -82,16 +83,8 @@ class Client:
         """
         url = self._url(path_or_url, params)
         tries = 1 if self.circuit.check() else self.settings.tries
-        try:
-            answer = settled(self._tried(url, accept, tries), allowed)
-        except BadAnswer:
-            self.circuit.succeeded()
-            raise
-        except BaseException as exc:
-            self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None)
-            raise
-        self.circuit.succeeded()
-        return answer
+        with self._told():
+            return settled(self._tried(url, accept, tries), allowed)
 
     def stream(self, path: str, params: Sequence[tuple[str, str]] = (), accept: str = "*/*") -> Stream:
         """An answer whose body comes in pieces: a success. One try, as somebody waits for it.
@@ -100,8 +93,15 @@ class Client:
         """
         url = self._url(path, params)
         self.circuit.check()
-        try:
+        with self._told():
             answer = self._streamed(url, accept)
+        return _begun(answer)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The circuit hears whether the archive answers, be it badly."""
+        try:
+            yield
         except BadAnswer:
             self.circuit.succeeded()
             raise
@@ -109,7 +109,6 @@ class Client:
             self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None)
             raise
         self.circuit.succeeded()
-        return _begun(answer)
 
     def _streamed(self, url: str, accept: str) -> Stream:
         answer = self._authorized(url, accept, self._transport.open)
