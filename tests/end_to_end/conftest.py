@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -166,3 +166,12 @@ def make_orthanc(
 def sample_files(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
     """All samples, which no test changes."""
     return list(write_samples(tmp_path_factory.mktemp("samples")))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Path]]:
+    """The sample files by the name of their folder."""
+    found: dict[str, list[Path]] = {}
+    for path in write_samples(tmp_path_factory.mktemp("samples")):
+        found.setdefault(path.parent.name, []).append(path)
+    return found

@@ -16,22 +16,11 @@ from dicomweb_client.api import DICOMwebClient
 from orthanc_peer import Orthanc, source
 from ports import free_port
 
-from pacsbridge.samples import write_samples
-
 THORAX, KNEE, HANDS = "ct-thorax", "mr-knee", "cr-hands"
 CT_SMALL = "CT_small.dcm"
 CT_UID = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
 
 Study = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Path]]:
-    """The sample files by the name of their folder."""
-    found: dict[str, list[Path]] = {}
-    for path in write_samples(tmp_path_factory.mktemp("samples")):
-        found.setdefault(path.parent.name, []).append(path)
-    return found
 
 
 @pytest.fixture(scope="module")

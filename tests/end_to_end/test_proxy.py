@@ -12,18 +12,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from orthanc_peer import Orthanc, source
 
-from pacsbridge.samples import write_samples
-
 PROXY = "[dicomweb]\nproxy_sources = true\n"
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Path]]:
-    """The sample files by the name of their folder."""
-    found: dict[str, list[Path]] = {}
-    for path in write_samples(tmp_path_factory.mktemp("samples")):
-        found.setdefault(path.parent.name, []).append(path)
-    return found
 
 
 @pytest.fixture(scope="module")
