@@ -18,7 +18,7 @@ RINGS = (
     ("dimse", "fhir", "dicomweb", "httpd", "samples", "viewer"),
     ("config", "datadir"),
     ("wiring",),
-    ("archives",),
+    ("archives", "opening"),
     ("runtime",),
     ("checking", "demo"),
     ("commands",),

@@ -11,7 +11,7 @@ import requests
 from holding_site import STUDY_GET, STUDY_MOVE, GetScu, identifier, numbers
 from pydicom import dcmread
 
-from pacsbridge import datadir, logs, runtime
+from pacsbridge import datadir, logs, opening, runtime
 from pacsbridge.bridge.importing import import_file
 from pacsbridge.bridge.sources import Source
 from pacsbridge.config import Config, load
@@ -45,7 +45,7 @@ def image(tmp_path: Path) -> Path:
 
 def fill(settings: Config, image: Path) -> None:
     """Import one instance."""
-    with runtime.offline(settings) as (_store, intake, publisher):
+    with opening.offline(settings) as (_store, intake, publisher):
         import_file(image, intake, Source("urn:x", "x"), 1 << 30)
         assert intake.indexer.drain(20)
         publisher.publish_all()
@@ -168,17 +168,17 @@ def test_new_database_for_a_data_directory(
     """From SQLite to PostgreSQL: the packs are indexed into the new one, ids stay the same."""
     fill(make_settings(), image)
     settings = make_settings(store__url=empty_postgresql)
-    with runtime.offline(settings) as (store, intake, publisher):
+    with opening.offline(settings) as (store, intake, publisher):
         assert intake.indexer.drain(20)
         assert publisher.publish_all() == 1
-        assert runtime.id_key(settings, store).decode() == (settings.data_dir / datadir.ID_KEY).read_text()
+        assert opening.id_key(settings, store).decode() == (settings.data_dir / datadir.ID_KEY).read_text()
 
 
 def test_configured_key_wins(make_settings: Callable[..., Config], tmp_path: Path) -> None:
     """`fhir.id_key_file` makes the ids; the directory is bound to its database all the same."""
     (tmp_path / "key").write_text("shared secret\n")
     settings = make_settings(fhir__id_key_file=str(tmp_path / "key"))
-    store = runtime.open_store(settings)
-    assert runtime.id_key(settings, store) == b"shared secret"
+    store = opening.open_store(settings)
+    assert opening.id_key(settings, store) == b"shared secret"
     store.close()
     assert (settings.data_dir / datadir.ID_KEY).exists()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from pacsbridge import archives, datadir, runtime
+from pacsbridge import archives, datadir, opening
 from pacsbridge.bridge.archive_state import read_state
 from pacsbridge.config import Config
 from pacsbridge.config.sources import Source
@@ -90,7 +90,7 @@ def _loaded(settings: Config, source: Source) -> str:
     path = embedded_file(settings.store.url, settings.data_dir)
     if path is not None and not path.exists():
         return "nothing loaded yet"
-    store = runtime.open_store(settings, migrate=False)
+    store = opening.open_store(settings, migrate=False)
     try:
         state = read_state(store, source.url)
         studies = f"{store.count_reports(source.url)} studies known"
@@ -106,7 +106,7 @@ def _store(settings: Config) -> str:
     path = embedded_file(settings.store.url, settings.data_dir)
     if path is not None and not path.exists():
         return "no store yet: the first start makes it"
-    store = runtime.open_store(settings, migrate=False)
+    store = opening.open_store(settings, migrate=False)
     try:
         store.ping()
         pending = store.pending_migrations()
@@ -116,7 +116,7 @@ def _store(settings: Config) -> str:
 
 
 def _blobs(settings: Config) -> str:
-    free, least = runtime.free_bytes(settings), settings.blobs.min_free_bytes
+    free, least = opening.free_bytes(settings), settings.blobs.min_free_bytes
     if free < least:
-        raise runtime.full(free, least)
+        raise opening.full(free, least)
     return f"{settings.data_dir}: {free >> 20} MiB free"

@@ -1,6 +1,7 @@
 """What a configuration means to the parts: sources and their contexts, publication, limits."""
 
 import ssl
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 from pacsbridge import __version__, config, datadir
@@ -13,6 +14,9 @@ from pacsbridge.config.schema import Peer
 from pacsbridge.config.sources import Source as Archive
 from pacsbridge.dicom.limits import Limits
 from pacsbridge.dicomweb.service import DicomwebSettings
+from pacsbridge.dimse.settings import DimseSettings
+from pacsbridge.dimse.settings import Limits as DimseLimits
+from pacsbridge.dimse.settings import Peer as DimsePeer
 from pacsbridge.errors import Misconfigured
 from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import Front
@@ -192,3 +196,36 @@ def configured_id_key(settings: Config) -> bytes:
     if settings.fhir.id_key_file is not None:
         return config.secret(settings.fhir.id_key_file, "fhir.id_key_file")
     return (datadir.read_id_key(settings.data_dir) or "pacsbridge").encode()
+
+
+def dimse_settings(settings: Config) -> DimseSettings:
+    """The listener's settings and limits."""
+    dimse, limits = settings.dimse, settings.limits
+    return DimseSettings(
+        ae_title=dimse.ae_title,
+        host=dimse.host,
+        port=dimse.port,
+        services=frozenset(dimse.services),
+        max_associations=dimse.max_associations,
+        max_pdu=dimse.max_pdu,
+        require_called_ae=dimse.require_called_ae,
+        limits=replace(
+            DimseLimits(),
+            pdu=limits.pdu_bytes,
+            memory=dimse.spool_bytes,
+            instance=limits.object_bytes,
+            waiting=dimse.max_waiting,
+            first_pdu=dimse.first_pdu_seconds,
+            pdu_per_mib=dimse.pdu_seconds_per_mib,
+            idle=dimse.network_timeout,
+            send=dimse.send_seconds,
+        ),
+    )
+
+
+def dimse_peers(settings: Config) -> list[DimsePeer]:
+    """Who may call, and whom may be called."""
+    return [
+        DimsePeer(peer.ae_title, peer.host, frozenset(peer.services or ()), peer.port)
+        for peer in settings.peers
+    ]

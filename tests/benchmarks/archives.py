@@ -45,7 +45,7 @@ from urllib.request import Request, urlopen
 import aiohttp
 from aiohttp import web
 
-from pacsbridge import archives, logs, runtime
+from pacsbridge import archives, logs, opening, runtime
 from pacsbridge.config import load as load_settings
 
 HOST = "127.0.0.1"
@@ -343,7 +343,7 @@ def loaded(case: Case, folder: Path) -> Loaded:
     logs.configure("warning")
     settings = load_settings(_config(case, folder))
     [source] = settings.sources
-    store = runtime.open_store(settings)
+    store = opening.open_store(settings)
     with closing(store), archives.connected(settings, source) as connection:
         client, asked = connection.archive.client, list[Asked]()
         ask = client.get
@@ -353,7 +353,7 @@ def loaded(case: Case, folder: Path) -> Loaded:
             return ask(path, params, *rest, **more)
 
         client.get = get  # type: ignore[method-assign, assignment]
-        rounds = connection.rounds(store, runtime.now)
+        rounds = connection.rounds(store, opening.now)
         runtime.settle()  # as `serve` and `sync` do
         started = time.perf_counter()
         rounds.load()

@@ -33,7 +33,7 @@ from archives import HOST, free_port, instance_values, orthanc, plugin, series_v
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pacsbridge import runtime
+from pacsbridge import opening
 from pacsbridge.config import load as load_settings
 from pacsbridge.dicom.dicom_json import from_json
 from pacsbridge.kernel.extract import extract
@@ -58,12 +58,12 @@ COUNTED = ("00080054", "00080056", "00080061", "00201206", "00201208", "00201209
 def fill(config: Path, studies: int) -> None:
     """A store with the studies, published, as `serve` finds it."""
     settings = load_settings(config)
-    store = runtime.open_store(settings)
+    store = opening.open_store(settings)
     now = time.time_ns() // 1000
     for start in range(0, studies, BATCH):
         numbers = range(start, min(start + BATCH, studies))
         store.put([arrival(number, studies, now) for number in numbers], {}, now)
-    runtime.open_publisher(settings, store).publish_all()
+    opening.open_publisher(settings, store).publish_all()
     store.close()
 
 

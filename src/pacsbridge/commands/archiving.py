@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pacsbridge import archives, runtime
+from pacsbridge import archives, opening, runtime
 from pacsbridge.bridge.archive_rounds import Rounds
 from pacsbridge.bridge.archive_rules import Tally
 from pacsbridge.bridge.archive_state import ArchiveState
@@ -52,7 +52,7 @@ def sync(source: str | None, full: bool, since: datetime | None, file: Path | No
     with answering():
         settings = settings_of(file)
         chosen = archives.named(settings, source)
-        with runtime.offline(settings) as (store, _intake, publisher):
+        with opening.offline(settings) as (store, _intake, publisher):
             runtime.settle()
             outcomes = [_synced(settings, one, store, _round(full, since)) for one in chosen]
             publisher.publish_all()
@@ -68,7 +68,7 @@ def _round(full: bool, since: datetime | None) -> Callable[[Rounds], Tally]:
 
 def _synced(settings: Config, source: Source, store: Store, round_: Callable[[Rounds], Tally]) -> _Outcome:
     with archives.connected(settings, source) as connection, _watched(source.name) as told:
-        rounds = connection.rounds(store, runtime.now, told)
+        rounds = connection.rounds(store, opening.now, told)
         try:
             return _Outcome(source.name, round_(rounds))
         except PacsbridgeError as exc:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pacsbridge import runtime
+from pacsbridge import opening
 from pacsbridge.checking import Finding, check_all
 from pacsbridge.commands.answering import (
     FAILED,
@@ -92,4 +92,4 @@ def opened(file: Path | None) -> Store:
     path = embedded_file(settings.store.url, settings.data_dir)
     if path is not None and not path.exists():
         fail(f"no store at {path}")
-    return runtime.open_store(settings)
+    return opening.open_store(settings)

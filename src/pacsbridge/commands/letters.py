@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pacsbridge import runtime
+from pacsbridge import opening
 from pacsbridge.bridge.letters import retry_letters
 from pacsbridge.commands.answering import (
     FAILED,
@@ -58,8 +58,8 @@ def retry(key: str, file: Path | None) -> None:
     """Try again what is under one key, or `all`; what only its sender can repeat stays as it is."""
     with answering():
         settings = settings_of(file)
-        with runtime.offline(settings) as (store, intake, publisher):
-            outcome = retry_letters(store, intake, _found(store, key), runtime.now)
+        with opening.offline(settings) as (store, intake, publisher):
+            outcome = retry_letters(store, intake, _found(store, key), opening.now)
             if not intake.indexer.drain(600):
                 fail("what was read again is safe, but not indexed yet: the next start does it")
             publisher.publish_all()

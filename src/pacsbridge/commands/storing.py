@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pacsbridge import runtime, wiring
+from pacsbridge import opening, wiring
 from pacsbridge.bridge.collection import Outcome
 from pacsbridge.bridge.importing import import_files
 from pacsbridge.bridge.sources import IMPORT_URI
@@ -35,7 +35,7 @@ def import_(paths: tuple[Path, ...], file: Path | None, as_json: bool) -> None:
     with answering():
         settings, tally = settings_of(file), _Tally()
         source = wiring.sources(settings).of_uri(IMPORT_URI)
-        with runtime.offline(settings) as (_store, intake, publisher):
+        with opening.offline(settings) as (_store, intake, publisher):
             outcomes = import_files(paths, intake, source, settings.limits.object_bytes)
             try:
                 for outcome in _watched(outcomes, paths):
@@ -98,7 +98,7 @@ def _report_import(tally: _Tally, as_json: bool) -> None:
 def migrate(file: Path | None) -> None:
     """Bring the database's schema up to date."""
     with answering():
-        done = runtime.migrate(settings_of(file))
+        done = opening.migrate(settings_of(file))
         click.echo(f"{done} migrations run" if done else "the schema is up to date")
 
 
@@ -108,7 +108,7 @@ def reindex(file: Path | None) -> None:
     """Rebuild the index from the stored files; published versions keep their numbers. Stop `serve` first."""
     with answering():
         settings = settings_of(file)
-        count, damaged = runtime.reindex(settings)
+        count, damaged = opening.reindex(settings)
         click.echo(f"{count} instances indexed")
         if damaged:
             fail(f"{damaged} damaged records could not be: see `pacsbridge dead-letters list`")
