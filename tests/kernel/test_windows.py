@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacsbridge.kernel.windows import EVERYTHING, FIRST, Window, before, length_for, lookback
+from pacsbridge.kernel.windows import EVERYTHING, FIRST, GROWTH, Window, before, length_for, lookback
 
 TODAY = date(2026, 3, 1)
 DAY = timedelta(days=1)
@@ -150,14 +150,15 @@ def test_beyond_the_first_images_is_one_window() -> None:
 
 @given(st.integers(1, 5000), st.integers(0, 10**6), st.integers(1, 10_000))
 def test_lengths_stay_in_bounds(days: int, studies: int, page: int) -> None:
-    """A day at least, ten years and twice the last at most; more studies never make it longer."""
+    """A day at least, ten years and so many times the last at most; more studies never make it longer."""
     length = length_for(days, studies, page)
-    assert 1 <= length <= min(2 * days, 3660)
+    assert 1 <= length <= min(GROWTH * days, 3660)
     assert length_for(days, studies + 1, page) <= length
 
 
 def test_lengths_aim_at_half_a_page() -> None:
     """Studies that come evenly fill a page to somewhat more than half."""
     assert length_for(10, 500, 500) == 6
-    assert length_for(10, 100, 500) == 20
+    assert length_for(10, 100, 500) == 30
+    assert length_for(10, 10, 500) == 40
     assert length_for(1, 10_000, 500) == 1

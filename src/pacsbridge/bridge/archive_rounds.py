@@ -15,6 +15,7 @@ from types import MappingProxyType
 import structlog
 
 from pacsbridge import metrics
+from pacsbridge.bridge.archive_ahead import Ahead, Listed
 from pacsbridge.bridge.archive_details import Details, batches
 from pacsbridge.bridge.archive_failures import Failures
 from pacsbridge.bridge.archive_listing import Listing, Row, count, study_date
@@ -122,29 +123,29 @@ class Rounds:
         One window at least is loaded, however short the time is.
         """
         self._begin()
-        with self._pipeline() as pipeline:
+        with self._pipeline() as pipeline, Ahead(self._listing) as ahead:
             frontier, days = self.state.frontier, self.state.days
             while frontier != DONE:
-                frontier, days = self._load_window(pipeline, frontier, days)
+                frontier, days = self._load_window(pipeline, ahead, frontier, days)
                 pipeline.then(lambda reached=frontier, length=days: self._reach(reached, length))  # type: ignore[misc]
                 if until():
                     break
         return self.tally
 
-    def _load_window(self, pipeline: _Pipeline, frontier: str, days: int) -> tuple[str, int]:
-        """The next window of the first load: the frontier behind it, and how long the one after may be."""
+    def _load_window(self, pipeline: _Pipeline, ahead: Ahead, frontier: str, days: int) -> tuple[str, int]:
+        """The next window of the first load: the frontier behind it, and how long those after may be."""
         if self._everything(pipeline):
             return DONE, days
         if not frontier:
             first = lookback(self._today(), 0, 1)[0]
             self._window(pipeline, first)
             return str(first.first), days
-        window = before(date.fromisoformat(frontier), days)
-        if window is not None:
-            listed = self._window(pipeline, window)
-            if window.first is not None:
-                length = (date.fromisoformat(frontier) - window.first).days
-                return str(window.first), length_for(length, listed, self._rules.page)
+        one = ahead.window_before(date.fromisoformat(frontier), days)
+        if one is not None:
+            listed = self._listed(pipeline, one)
+            if one.window.first is not None:
+                length = (date.fromisoformat(frontier) - one.window.first).days
+                return str(one.window.first), length_for(length, listed, self._rules.page)
         self._undated(pipeline)
         return DONE, days
 
@@ -218,10 +219,18 @@ class Rounds:
 
     def _window(self, pipeline: _Pipeline, window: Window, *, gone: bool = False) -> int:
         """Take what has changed in a window; returns how many studies it lists."""
-        listing = Listing(self._archive, self._rules.page, self.state.habits, self._today)
+        listing = self._listing()
+        return self._listed(pipeline, Listed(window, listing, listing.pages(window)), gone=gone)
+
+    def _listing(self) -> Listing:
+        return Listing(self._archive, self._rules.page, self.state.habits, self._today)
+
+    def _listed(self, pipeline: _Pipeline, one: Listed, *, gone: bool = False) -> int:
+        """The same for a window that is being listed."""
+        window, listing, pages = one
         seen: dict[str, bytes] = {}
         again = window == EVERYTHING and not self.state.habits.ignores_dates  # those with a date are listed
-        for page in listing.pages(window):
+        for page in pages:
             self._check()
             records = self._take(pipeline, [row for row in page if not (again and study_date(row))], seen)
             self.tally.listed += sum(one.uid not in seen for one in records)

@@ -9,6 +9,9 @@ _SECONDS = 86_400
 _LEAST_SECONDS = 60
 """A stretch of a day that is not halved any more."""
 
+GROWTH = 4
+"""How many times as long the next stretch may be at most."""
+
 _LONGEST = 3_660
 """Days of a stretch where studies are few."""
 
@@ -97,9 +100,9 @@ def before(frontier: date, days: int) -> Window | None:
 def length_for(days: int, studies: int, page: int) -> int:
     """How many days the next window may have, after one of `days` in which there were so many studies."""
     if not studies:
-        return min(days * 2, _LONGEST)
+        return min(days * GROWTH, _LONGEST)
     wanted = int(days * (page * 0.6) / studies)
-    return max(1, min(wanted, days * 2, _LONGEST))
+    return max(1, min(wanted, days * GROWTH, _LONGEST))
 
 
 def _da(day: date | None) -> str:
