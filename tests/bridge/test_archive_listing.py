@@ -203,14 +203,23 @@ def test_an_archive_that_is_deaf_to_times_is_not_asked_for_every_minute(
 
 
 def test_dates_that_are_ignored_are_noticed(pacs: HostileArchive, listed: Lister) -> None:
-    """A study of another day: everything is listed once, and from then on at once."""
+    """Mostly studies of other days: everything is listed once, and from then on at once."""
     options(pacs, ignores_dates=True)
-    there = fill(pacs, 20) | {"1.2.800"}
-    pacs.holdings.studies.append(hostile.study("1.2.800", "19990101"))
+    there = fill(pacs, 7) | {f"1.2.80{one}" for one in range(8)}
+    pacs.holdings.studies += [hostile.study(f"1.2.80{one}", "19990101") for one in range(8)]
     assert listed() == there
     assert listed.habits.ignores_dates
     assert (listed(), listed.asked) == (there, 1)
     assert "StudyDate" not in pacs.asked[0].params
+
+
+def test_a_stray_study_is_not_taken_for_deafness(pacs: HostileArchive, listed: Lister) -> None:
+    """One row of another day among many, as archives give whose index is off: windows stay windows."""
+    there = fill(pacs, 20) | {"1.2.800"}
+    stray = hostile.study("1.2.800", "19990101")
+    pacs.routes[STUDIES] = lambda exchange: exchange.json([*pacs.found(exchange.asked), stray])
+    assert listed() == there
+    assert not listed.habits.ignores_dates
 
 
 def test_studies_without_a_date_prove_nothing(pacs: HostileArchive, listed: Lister) -> None:
