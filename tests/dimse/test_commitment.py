@@ -31,7 +31,7 @@ from pacsbridge.bridge.sources import Source
 from pacsbridge.dimse import commitment
 from pacsbridge.dimse.reporting import Reporter
 from pacsbridge.dimse.server import DimseServer
-from pacsbridge.dimse.settings import DimseSettings, Peer
+from pacsbridge.dimse.settings import DimseSettings, Peer, Place
 from pacsbridge.errors import Absent, NotUnderstood, TooLarge, Unavailable
 from pacsbridge.kernel.identity import Context
 from pacsbridge.samples import write_samples
@@ -640,7 +640,7 @@ def test_a_report_is_what_the_library_reads(*, explicit: bool) -> None:
 def test_where_a_peer_is_called(host: str | None, known: bool) -> None:
     """At its host; a network, or none, is no address."""
     reporter = Reporter("US", [Peer("CT1", host, port=11113)])
-    assert reporter._directory.address("CT1") == (("192.0.2.1", 11113) if known else None)
+    assert reporter._directory.place("CT1") == (Place("192.0.2.1", 11113) if known else None)
     if not known:
         with pytest.raises(Absent):
             reporter("CT1", Report("1.2", MANY, []))

@@ -33,7 +33,7 @@ from pynetdicom.association import Association
 
 from pacsbridge.bridge.retrieving import Further, Instance
 from pacsbridge.dimse.requestor import Requestor
-from pacsbridge.dimse.settings import Peer
+from pacsbridge.dimse.settings import Peer, Place
 from pacsbridge.errors import PacsbridgeError
 
 EXPLICIT = str(ExplicitVRLittleEndian)
@@ -485,7 +485,7 @@ def test_a_host_without_an_address(sited: Any) -> None:
     """A name that does not resolve is a destination that cannot be reached."""
     requestor = Requestor(1)
     with pytest.raises(PacsbridgeError, match="cannot be reached"):
-        list(requestor.associate(("no-such-host.invalid", 104), "US", "THEM", [(CT, EXPLICIT)]))
+        list(requestor.associate(Place("no-such-host.invalid", 104), "US", "THEM", [(CT, EXPLICIT)]))
 
 
 def test_the_bytes_of_an_instance_break_off(sited: Any, served: Any) -> None:

@@ -1,15 +1,35 @@
 """The part of the table that is about DIMSE: the listener, and the application entities that may call."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pacsbridge.config import kinds
 from pacsbridge.config.kinds import MIB
-from pacsbridge.config.table import key
+from pacsbridge.config.table import key, section
 
 SERVICES = ("echo", "store", "find", "get", "move", "commitment")
 _SERVICES = kinds.list_of(
     kinds.choice(*SERVICES), 'services: "echo", "store", "find", "get", "move", "commitment"'
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DimseTls:
+    """TLS on the DIMSE port (PS3.15 B.12); without a certificate there is none."""
+
+    certificate: Path | None = key(
+        kinds.PATH,
+        None,
+        "Our certificate and those between it and its authority, in PEM; peers that we call see it too.",
+        example="dicom.pem",
+    )
+    ca: Path | None = key(
+        kinds.PATH,
+        None,
+        "The authorities of peers' certificates: every caller needs one then, and whom we call.",
+        example="hospital.pem",
+    )
+    key: Path | None = key(kinds.PATH, None, "The key of our certificate, in PEM.", example="dicom.key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +78,17 @@ class Dimse:
         60.0,
         "How long a destination of C-MOVE may take to associate, to take data, or to answer.",
     )
+    keep_fetched: bool = key(
+        kinds.FLAG,
+        False,
+        "Keep what C-GET and C-MOVE fetch from archives, so that the next one needs no archive.",
+    )
     max_waiting: int = key(
         kinds.whole(1, 10_000),
         200,
-        "Connections without an association; beyond it new ones are closed at once.",
+        "Connections without an association; beyond it the oldest of them is closed.",
     )
+    tls: DimseTls = section(DimseTls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +103,7 @@ class Peer:
         example="10.0.0.5",
     )
     port: int = key(kinds.PEER_PORT, 104, "Where it listens itself.")
+    tls: bool = key(kinds.FLAG, False, "Whether it is called by TLS there.")
     timezone: str | None = key(
         kinds.ZONE, None, "The zone of its clocks, where its headers don't say.", example="Europe/Berlin"
     )

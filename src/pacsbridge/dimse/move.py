@@ -6,6 +6,7 @@ Where those are too many for one, or one turns up that nobody knew of, the next 
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeVar
 
 from pacsbridge.bridge.retrieving import Match, Retrieval
@@ -14,6 +15,7 @@ from pacsbridge.dimse.operations import Broken, Exchange, Step, Steps
 from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.requestor import MOST_CONTEXTS, Pair, Requestor, Ticks
 from pacsbridge.dimse.retrieval import UNKNOWN_DESTINATION, Found, Report, find, prepared, wanted
+from pacsbridge.dimse.settings import Place
 from pacsbridge.dimse.status import Unfit
 from pacsbridge.errors import PacsbridgeError, reason
 
@@ -35,26 +37,28 @@ class Mover:
     def move(self, exchange: Exchange) -> Steps:
         """The operation of `dimse.operations`."""
         sought = wanted(exchange)
-        address = self._address(exchange.request.destination)
+        place = self._place(exchange.request.destination)
         found = yield from find(self.retrieval, sought)
-        report, destination = Report(exchange, found), _Destination(self, exchange, address, found.held)
+        report, destination = Report(exchange, found), _Destination(self, exchange, place, found.held)
         try:
-            for number, match in enumerate(Found(destination.grouped(found.held), found.further).each()):
+            numbers = count()
+            for match in Found(destination.grouped(found.held), found.further).each():
                 if exchange.cancelled or destination.lost:
                     break
-                yield from _driven(destination.send(report, match, number % 0xFFFF + 1), report)
+                if match is not None:
+                    yield from _driven(destination.send(report, match, next(numbers) % 0xFFFF + 1), report)
                 yield report.pulse()
             yield from _driven(destination.release(), report)
         finally:
             destination.close()
         yield report.end(destination.lost) if destination.lost else report.end()
 
-    def _address(self, title: str) -> tuple[str, int]:
-        address = self.directory.address(title)
-        if address is None:
+    def _place(self, title: str) -> Place:
+        place = self.directory.place(title)
+        if place is None:
             why = "has no single host" if self.directory.names(title) else "is not a configured peer"
             raise Unfit(f"the move destination {why}", UNKNOWN_DESTINATION)
-        return address
+        return place
 
 
 def _driven(ticks: Ticks[T], report: Report) -> Generator[Step, None, T]:
@@ -71,13 +75,11 @@ def _driven(ticks: Ticks[T], report: Report) -> Generator[Step, None, T]:
 class _Destination:
     """The peer that instances go to: one association after the other. `lost`: why no more can go there."""
 
-    def __init__(
-        self, mover: Mover, exchange: Exchange, address: tuple[str, int], held: Sequence[Match]
-    ) -> None:
+    def __init__(self, mover: Mover, exchange: Exchange, place: Place, held: Sequence[Match]) -> None:
         self._mover = mover
         self._originator = (exchange.calling_ae, exchange.request.message_id)
         self._title = exchange.request.destination
-        self._address = address
+        self._place = place
         self._places = {pair: place for place, pair in enumerate(dict.fromkeys(map(_pair, held)))}
         self._proposed: Sequence[Pair] = ()
         self._requestor = Requestor(mover.seconds)
@@ -131,7 +133,7 @@ class _Destination:
             self._proposed = proposals
             try:
                 yield from self._requestor.associate(
-                    self._address, self._mover.ae_title, self._title, proposals
+                    self._place, self._mover.ae_title, self._title, proposals
                 )
             except PacsbridgeError as fault:
                 self.lost = f"the destination {fault}"

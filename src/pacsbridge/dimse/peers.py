@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from pacsbridge.dimse.settings import OFFERED, Peer
+from pacsbridge.dimse.settings import OFFERED, Peer, Place
 
 log = structlog.get_logger("pacsbridge.dimse")
 
@@ -31,11 +31,11 @@ class Directory:
         """Whether a peer has that AE title, wherever it may call from."""
         return any(peer.ae_title.strip() == ae_title for peer in self._peers)
 
-    def address(self, ae_title: str) -> tuple[str, int] | None:
-        """Host and port where the peer of that AE title listens; None where no single host is given."""
+    def place(self, ae_title: str) -> Place | None:
+        """Where the peer of that AE title listens; None where no single host is given."""
         for peer in self._peers:
             if peer.ae_title.strip() == ae_title and peer.host is not None and "/" not in peer.host:
-                return peer.host, peer.port
+                return Place(peer.host, peer.port, peer.tls)
         return None
 
     def admits(self, peer: Peer | None) -> bool:

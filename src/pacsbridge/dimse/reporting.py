@@ -39,16 +39,18 @@ class Reporter:
 
     def __call__(self, ae_title: str, report: Report) -> int:
         """See `bridge.commitment.Send`."""
-        address = self._directory.address(ae_title)
-        if address is None:
+        place = self._directory.place(ae_title)
+        if place is None:
             raise Absent("no peer of that AE title has an address")
         tame()
         assoc = self._entity().associate(
-            *address,
+            place.host,
+            place.port,
             ae_title=ae_title,
+            tls_args=place.tls_args,
             ext_neg=[build_role(UID(COMMITMENT), scu_role=False, scp_role=True)],
         )
-        where = "{}:{}".format(*address)
+        where = str(place)
         context = _context(assoc, where)
         try:
             return _told(assoc, context, self._request(report, context), where)

@@ -7,6 +7,7 @@ look elsewhere meanwhile, and can end it at any of them by `close`.
 import contextlib
 import select
 import socket
+import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -25,7 +26,7 @@ from pacsbridge.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VER
 from pacsbridge.dimse import command
 from pacsbridge.dimse.negotiation import ACCEPTED
 from pacsbridge.dimse.pdu import ABORT, COMMAND, LAST, P_DATA_TF, Inbound, Violation, header, pdvs
-from pacsbridge.dimse.settings import MIB
+from pacsbridge.dimse.settings import MIB, Place
 from pacsbridge.dimse.transport import acknowledge
 from pacsbridge.errors import BadAnswer, PacsbridgeError, Unavailable
 
@@ -45,6 +46,9 @@ _ANSWER = command.C_STORE_RQ | command.RESPONSE
 _COMMAND_BYTES = 64 * 1024
 _LOOK = 0.1
 """Seconds between two looks elsewhere."""
+
+_NO_ROOM = (BlockingIOError, ssl.SSLWantWriteError)
+_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
 
 _RELEASE_SECONDS = 2.0
 _OUR_LENGTH = 128 * 1024
@@ -72,13 +76,13 @@ class Requestor:
         self.max_length = 0
         """Longest P-DATA-TF body that the peer takes, 0 for any."""
 
-    def associate(
-        self, address: tuple[str, int], calling_ae: str, called_ae: str, pairs: Sequence[Pair]
-    ) -> Ticks[None]:
+    def associate(self, place: Place, calling_ae: str, called_ae: str, pairs: Sequence[Pair]) -> Ticks[None]:
         """Ask for an association with a context for each pair, 128 at most."""
         with self._ending():
             deadline = time.monotonic() + self._seconds
-            yield from self._connect(address, deadline)
+            yield from self._connect((place.host, place.port), deadline)
+            if place.tls is not None:
+                yield from self._shake_hands(place.tls, place.host, deadline)
             yield from self._send(_request(calling_ae, called_ae, pairs), deadline)
             kind, body = yield from self._read(deadline)
             if kind != _ACCEPT:
@@ -129,6 +133,9 @@ class Requestor:
         """Every fault ends the association, and is told in our words."""
         try:
             yield
+        except ssl.SSLCertVerificationError as fault:
+            self.close()
+            raise Unavailable(f"shows a certificate that is not good ({fault.verify_message})") from fault
         except OSError as fault:
             self.close()
             raise Unavailable(f"cannot be reached ({type(fault).__name__})") from fault
@@ -157,6 +164,18 @@ class Requestor:
                 self._socket = None
                 raise Unavailable("cannot be reached")
 
+    def _shake_hands(self, tls: ssl.SSLContext, host: str, deadline: float) -> Ticks[None]:
+        """TLS from here on (PS3.15 B.12): the peer has shown who it is."""
+        sock = tls.wrap_socket(self._open(), server_hostname=host, do_handshake_on_connect=False)
+        self._socket = sock
+        while True:
+            try:
+                return sock.do_handshake()
+            except ssl.SSLWantReadError:
+                yield from self._until(select.POLLIN, deadline)
+            except ssl.SSLWantWriteError:
+                yield from self._until(select.POLLOUT, deadline)
+
     def _open(self) -> socket.socket:
         if self._socket is None:
             raise Unavailable("is not connected")
@@ -176,7 +195,7 @@ class Requestor:
         while rest:
             try:
                 rest = rest[sock.send(rest) :]
-            except BlockingIOError:
+            except _NO_ROOM:
                 yield from self._until(select.POLLOUT, deadline)
 
     def _read(self, deadline: float) -> Ticks[tuple[int, memoryview]]:
@@ -185,7 +204,7 @@ class Requestor:
         while (pdu := self._inbound.next(MIB)) is None:
             try:
                 count = sock.recv_into(self._inbound.room())
-            except BlockingIOError:
+            except _NOTHING_YET:
                 yield from self._until(select.POLLIN, deadline)
                 continue
             if not count:

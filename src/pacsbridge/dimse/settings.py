@@ -2,23 +2,41 @@
 
 import ssl
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MIB = 1024 * 1024
 OFFERED = frozenset({"echo", "store", "find", "get", "move", "commitment"})
 """Services that this listener can be asked to provide; others in a configuration are not negotiated."""
 
 
+class Place(NamedTuple):
+    """Where a peer listens, and by which TLS it is called; None: by none."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def tls_args(self) -> tuple[ssl.SSLContext, str] | None:
+        """The same as pynetdicom wants it."""
+        return None if self.tls is None else (self.tls, self.host)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Another application entity: AE title, where it calls from (address, network, name), what it may do.
 
-    `port` is where it listens itself.
+    `port` is where it listens itself, `tls` how it is called there.
     """
 
     ae_title: str
     host: str | None = None
     services: frozenset[str] = OFFERED
     port: int = 104
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +52,7 @@ class Limits:
     instance: int = 2048 * MIB
     """Longest data set taken."""
     waiting: int = 200
-    """Connections that have no association (yet, or any more); beyond it they are closed at once."""
+    """Connections that have no association (yet, or any more); beyond it the oldest of them is closed."""
     first_pdu: float = 15.0
     """From connection to the end of the A-ASSOCIATE-RQ, TLS handshake included (the ARTIM of PS3.8 9.1.5)."""
     pdu_per_mib: float = 30.0
