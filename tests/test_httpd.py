@@ -1,13 +1,19 @@
 """The HTTP server round the applications: what it says to whom it does not understand."""
 
+import asyncio
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import requests
 from aiohttp import web
 
-from pacsbridge.httpd import HttpServer
+from pacsbridge import connections
+from pacsbridge.connections import Patience, taken
+from pacsbridge.httpd import Front, HttpServer
 
 SECRET = "Canary"
 
@@ -48,9 +54,79 @@ def test_a_request_that_is_none(server: HttpServer, request_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/", 200), ("/fhirx", 404), ("/fhir/x", 404), (f"/{'a' * 15_000}", 404)]
+    ("path", "status"),
+    [("/health/live", 200), ("/", 404), ("/fhirx", 404), ("/fhir/x", 404), (f"/{'a' * 15_000}", 404)],
 )
 def test_every_answer_is_signed(server: HttpServer, path: str, status: int) -> None:
     """The name of the product alone; URLs may be long."""
     response = requests.get(f"http://127.0.0.1:{server.port}{path}", timeout=10)
     assert (response.status_code, response.headers["Server"]) == (status, "pacsbridge")
+
+
+@pytest.fixture
+def impatient() -> Iterator[HttpServer]:
+    """A server that waits a fifth of a second for a head, has three connections, and one slow application."""
+
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(1)
+        return web.Response(text="late")
+
+    app = web.Application()
+    app.router.add_get("/slow", slow)
+    front = Front(patience=Patience(connections=3, head=0.2, idle=5))
+    running = HttpServer("127.0.0.1", 0, {"/fhir": app}, {}, front)
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_half_a_head(impatient: HttpServer) -> None:
+    """408, however regularly its bytes drip; a head that comes in two pieces in time is served."""
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=10) as client:
+        client.sendall(b"GET /fhir/slow HTTP/1.1\r\nHost: ")
+        time.sleep(0.05)
+        client.sendall(b"x\r\nConnection: close\r\n\r\n")
+        assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"late")
+    said = answer(impatient, b"GET /fhir HTTP/1.1\r\nHost: ")
+    assert said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"Server: pacsbridge\r\n" in said
+
+
+def test_one_connection_too_many(impatient: HttpServer) -> None:
+    """The one that has waited longest for a request makes room; where all are busy, it is 503."""
+    with ExitStack() as open_:
+
+        def dial() -> socket.socket:
+            return open_.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=10))
+
+        waiting = [dial() for _ in range(3)]
+        newcomer = dial()
+        assert waiting[0].recv(100) == b""
+        for one in (*waiting[1:], newcomer):
+            one.sendall(b"GET /fhir/slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+        assert dial().recv(100).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert newcomer.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_what_a_client_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it reads counts; where the system does not tell, what is handed to the system."""
+
+    async def grows() -> tuple[bool, bool]:
+        server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+        async with server:
+            _reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            before = taken(writer.transport)
+            writer.write(b"x" * 1000)
+            for _ in range(1000):
+                if taken(writer.transport) > before:
+                    break
+                await asyncio.sleep(0.01)
+            told = taken(writer.transport) == before + 1000
+            monkeypatch.setattr(connections, "sys", SimpleNamespace(platform="other"))
+            writer.write(b"x" * (64 << 20))
+            untold = -(64 << 20) < taken(writer.transport) < 0
+            writer.transport.abort()
+            return told, untold
+
+    assert asyncio.run(grows()) == (True, True)

@@ -8,65 +8,20 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pacsbridge import metrics
+from pacsbridge.access.auditing import Witness, caller
 from pacsbridge.access.gate import Gate
-from pacsbridge.access.guard import Handler, identify
+from pacsbridge.access.guard import ACCESS, Handler, identify
 from pacsbridge.access.proxies import behind
 from pacsbridge.access.rights import OPERATOR
+from pacsbridge.connections import BACKLOG, SERVER, SHUTDOWN_SECONDS, Patience, Runner, Site
 from pacsbridge.errors import Denied, Misconfigured, NotUnderstood, Unauthenticated, Unavailable
+from pacsbridge.kernel.audit import SERIOUS, Event
 
 Checks = Mapping[str, Callable[[], str | None]]
 """Name of a part → what is wrong with it, None when nothing is."""
-
-SERVER = "pacsbridge"
-"""The header Server: what runs underneath is nobody's business."""
-
-_SHUTDOWN_SECONDS = 10
-
-_LINE_BYTES = 16 << 10
-"""The longest request line and header field."""
-
-
-class _Connection(RequestHandler):
-    """A connection whose answers to what is no proper request quote nothing of it."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The status in words; the connection ends."""
-        response = super().handle_error(request, status, exc, HTTPStatus(status).phrase)
-        response.headers["Server"] = SERVER
-        return response
-
-
-class _Connections(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-
-class _Runner(web.AppRunner):
-    """Bodies are handed over as they were sent: the applications refuse codings that they don't take."""
-
-    def __init__(self, app: web.Application) -> None:
-        super().__init__(
-            app,
-            access_log=None,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-            max_line_size=_LINE_BYTES,
-            max_field_size=_LINE_BYTES,
-            auto_decompress=False,
-        )
-
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return _Connections(made.request_handler, request_factory=made.request_factory, **self._kwargs)
 
 
 async def _sign(_request: web.Request, response: web.StreamResponse) -> None:
@@ -77,17 +32,22 @@ async def _sign(_request: web.Request, response: web.StreamResponse) -> None:
 class Front:
     """How the port is reached: by TLS, through proxies (networks) that end it, by whom the gate knows.
 
-    `plain`: requests may come from elsewhere without TLS all the same.
+    `patience` is for all of them. `plain`: requests may come from elsewhere without TLS all the same.
     """
 
     gate: Gate | None = None
     tls: ssl.SSLContext | None = None
     proxies: tuple[str, ...] = ()
     plain: bool = False
+    patience: Patience = Patience()
+
+
+def _no_pages(_app: web.Application) -> None:
+    """Nothing beside the applications."""
 
 
 class HttpServer:
-    """Serves `applications` (path → application), `/health/…` and `/metrics`."""
+    """Serves `applications` (path → application), `/health/…`, `/metrics`; `witness` hears who is refused."""
 
     def __init__(
         self,
@@ -96,12 +56,16 @@ class HttpServer:
         applications: Mapping[str, web.Application],
         checks: Checks,
         front: Front | None = None,
+        witness: Witness | None = None,
+        pages: Callable[[web.Application], None] = _no_pages,
     ) -> None:
         self._host = host
         self._port = port
         self._applications = applications
         self._checks = checks
         self._front = front or Front()
+        self._pages = pages
+        self._witness = witness
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
         self._runner: web.AppRunner | None = None
@@ -127,28 +91,28 @@ class HttpServer:
     def stop(self) -> None:
         """Finish the requests under way, then close."""
         if self._runner is not None:
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(_SHUTDOWN_SECONDS + 5)
+            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(SHUTDOWN_SECONDS + 5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     async def _listen(self) -> None:
-        self._runner = _Runner(self._application())
+        self._runner = Runner(self._application(), self._front.patience)
         await self._runner.setup()
         tls = self._front.tls
-        await web.TCPSite(self._runner, self._host, self._port, backlog=512, ssl_context=tls).start()
+        await Site(self._runner, self._host, self._port, backlog=BACKLOG, ssl_context=tls).start()
 
     def _application(self) -> web.Application:
         front = self._front
         layers = [behind(front.proxies, plain=front.plain)] if front.proxies else []
         app = web.Application(middlewares=layers)
         app.on_response_prepare.append(_sign)
-        app.router.add_get("/", self._guarded(_welcome))
         app.router.add_get("/health/live", _live)
         app.router.add_get("/health/ready", self._ready)
         app.router.add_get("/metrics", self._guarded(_metrics))
         for path, application in self._applications.items():
             app.add_subapp(path, application)
+        self._pages(app)
         return app
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -158,6 +122,8 @@ class HttpServer:
             fault = await self._fault(request)
             if fault is None:
                 return await handler(request)
+            if self._witness is not None and isinstance(fault, Denied):
+                self._witness.record(Event("refused", SERIOUS, caller(request), reason=str(fault)))
             status = next(status for kind, status in _STATUS.items() if isinstance(fault, kind))
             headers = {"WWW-Authenticate": fault.challenge} if isinstance(fault, Denied) else {}
             return web.Response(text=f"{fault}\n", status=status, headers=headers)
@@ -169,7 +135,8 @@ class HttpServer:
         if self._front.gate is None:
             return None
         try:
-            (await identify(self._front.gate, request)).need(OPERATOR)
+            request[ACCESS] = access = await identify(self._front.gate, request)
+            access.need(OPERATOR)
         except (Denied, NotUnderstood, Unavailable) as exc:
             return exc
         return None
@@ -192,23 +159,6 @@ _STATUS: Mapping[type[Exception], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The first row that fits tells how a caller is turned away."""
-
-
-_WELCOME = """pacsbridge
-
-/fhir/metadata      what the FHIR API can do
-/fhir/openapi.json  the same for tools that read OpenAPI
-/fhir/ImagingStudy  the studies
-/dicomweb           WADO-RS and STOW-RS
-/health/ready       whether every part works
-/metrics            Prometheus text
-
-Web pages are not available in this version.
-"""
-
-
-async def _welcome(_request: web.Request) -> web.Response:
-    return web.Response(text=_WELCOME)
 
 
 async def _live(_request: web.Request) -> web.Response:

@@ -640,9 +640,38 @@ def test_body_that_breaks_off_below_us() -> None:
         content.feed_data(b"--XX\r\n")
         content.set_exception(web.RequestPayloadError("x"))
         with pytest.raises(NotUnderstood, match="breaks off"):
-            [piece async for piece in store_module._pieces(content, 5)]
+            [piece async for piece in store_module._pieces(content, DicomwebSettings(""))]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("size", "whole"), [(500, True), (1, False)])
+def test_pace_of_a_body(size: int, whole: bool) -> None:
+    """Who sends steadily may take his time; a drip is a stall, however regular it is."""
+    settings = DicomwebSettings("", body_seconds=0.5, bytes_per_second=1000)
+
+    async def run() -> int:
+        protocol = BaseProtocol(asyncio.get_running_loop())
+        protocol.transport = asyncio.Transport()
+        content = StreamReader(protocol, 1 << 16)
+
+        async def send() -> None:
+            for _ in range(8):
+                await asyncio.sleep(0.2)
+                content.feed_data(bytes(size))
+            content.feed_eof()
+
+        sending = asyncio.ensure_future(send())
+        try:
+            return sum([len(piece) async for piece in store_module._pieces(content, settings)])
+        finally:
+            sending.cancel()
+
+    if whole:
+        assert asyncio.run(run()) == 8 * size
+    else:
+        with pytest.raises(NotUnderstood, match="did not come to its end in time"):
+            asyncio.run(run())
 
 
 def test_reason_of_the_unforeseen() -> None:

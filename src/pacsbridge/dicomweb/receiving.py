@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import structlog
@@ -16,6 +16,7 @@ from pacsbridge.dicom.part10 import own_head
 from pacsbridge.dicom.reader import Header
 from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.errors import Mismatch, NotUnderstood, Refused, TooLarge, Unavailable, reason
+from pacsbridge.kernel.model import Values
 from pacsbridge.kernel.values import uid
 
 _PIECE = 1 << 20
@@ -38,10 +39,11 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one part; no `fault`: it is stored."""
+    """What became of one part; no `fault`: it is stored. `patient`: whose it is then, as facts."""
 
     names: Names
     fault: Exception | None = None
+    patient: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Arriving:
             return self._refused(exc)
         facts = adopted.facts
         found = (facts.study["uid"], facts.series["uid"], facts.instance["uid"], facts.instance["sop_class"])
-        return Outcome(Names(*found))
+        return Outcome(Names(*found), patient=facts.patient)
 
     def _incoming(self) -> Incoming:
         if self._fault is not None:

@@ -14,18 +14,22 @@ import structlog
 from aiohttp import StreamReader, web
 
 from pacsbridge.dicomweb.accept import ANY_SYNTAX, media_ranges, negotiate
+from pacsbridge.dicomweb.auditing import RECEIPT
 from pacsbridge.dicomweb.faults import fault
 from pacsbridge.dicomweb.metadata import OFFERS
 from pacsbridge.dicomweb.multipart import DICOM
 from pacsbridge.dicomweb.receipt import Receipt
 from pacsbridge.dicomweb.receiving import Arriving, Entrance, Outcome, UnsupportedPart
-from pacsbridge.dicomweb.service import Service, accept_of
+from pacsbridge.dicomweb.service import DicomwebSettings, Service, accept_of
 from pacsbridge.dicomweb.target import target
-from pacsbridge.errors import NotUnderstood, TooLarge, Unavailable
+from pacsbridge.errors import NotUnderstood, Refused, TooLarge, Unavailable
 from pacsbridge.kernel.multipart_reader import End, Event, Head, MultipartReader
 
 REQUESTS = 50
 """Bodies that are received at the same time; each takes memory for one instance that is no spool yet."""
+
+REFUSED_PARTS = 100
+"""Bad parts of one body: each is put on record, which takes longer than to send it."""
 
 T = TypeVar("T")
 
@@ -70,6 +74,7 @@ class _Reception:
         self._study = study
         self._arriving: Arriving | None = None
         self._outcomes: list[Outcome] = []
+        self._refused = 0
         self.bytes = 0
 
     async def receive(self, content: StreamReader, reader: MultipartReader) -> Receipt:
@@ -85,7 +90,7 @@ class _Reception:
         return Receipt(self._outcomes, breach)
 
     async def _read(self, content: StreamReader, reader: MultipartReader) -> None:
-        async for piece in _pieces(content, self._storing.service.settings.stall_seconds):
+        async for piece in _pieces(content, self._storing.service.settings):
             self.bytes += len(piece)
             for event in reader.feed(piece):
                 await self._take(event)
@@ -102,17 +107,30 @@ class _Reception:
         elif self._arriving is None:
             raise NotUnderstood("content before the head of a part")
         elif isinstance(event, End):
-            self._outcomes.append(await self._storing.call(self._arriving.store))
-            self._arriving = None
+            await self._store(self._arriving)
         elif self._arriving.add(event):
             await self._storing.call(self._arriving.flush)
 
+    async def _store(self, arriving: Arriving) -> None:
+        """One part is whole. Raises TooLarge where too many have been refused."""
+        outcome = await self._storing.call(arriving.store)
+        self._arriving = None
+        self._outcomes.append(outcome)
+        self._refused += isinstance(outcome.fault, Refused)
+        if self._refused > REFUSED_PARTS:
+            raise TooLarge(f"more than {REFUSED_PARTS} parts were refused")
 
-async def _pieces(content: StreamReader, seconds: float) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises NotUnderstood for a broken one and for a client that stalls."""
+
+async def _pieces(content: StreamReader, settings: DicomwebSettings) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises NotUnderstood for a broken one and for a client that stalls or drips.
+
+    Only the time counts in which we wait for the client.
+    """
+    left, clock = settings.body_seconds, asyncio.get_running_loop().time
     while True:
+        start = clock()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(left, settings.stall_seconds)):
                 piece = await content.readany()
         except TimeoutError as exc:
             raise _Stalled("the body did not come to its end in time") from exc
@@ -120,6 +138,7 @@ async def _pieces(content: StreamReader, seconds: float) -> AsyncIterator[bytes]
             raise NotUnderstood("the body breaks off") from exc
         if not piece:
             return
+        left += len(piece) / settings.bytes_per_second - (clock() - start)
         yield piece
 
 
@@ -133,7 +152,7 @@ async def store(request: web.Request) -> web.StreamResponse:
         raise Unavailable("too many clients are storing at the moment")
     async with storing.requests:
         reception = _Reception(storing, study)
-        receipt = await reception.receive(request.content, reader)
+        receipt = request[RECEIPT] = await reception.receive(request.content, reader)
     _log.info(
         "store request received",
         address=request.remote,

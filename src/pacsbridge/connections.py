@@ -1,0 +1,281 @@
+"""The connections of the HTTP port: how many there may be, and how long each may keep others waiting.
+
+aiohttp waits without an end for the head of a request, and for who does not read. `_waiter`, `_connections`
+and `_server` are private names of its: tests hold each of them.
+"""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_runner import BaseSite
+
+from pacsbridge import metrics
+
+SERVER = "pacsbridge"
+"""The header Server: what runs underneath is nobody's business."""
+
+BACKLOG = 512
+
+SHUTDOWN_SECONDS = 10
+
+_LINGERING_SECONDS = 5
+"""How long a body that nobody wants may go on, so that its sender gets to read the answer."""
+
+_LINE_BYTES = 16 << 10
+"""The longest request line and header field."""
+
+_LOOKS = 4
+"""How often a client is looked at while it may take nothing."""
+
+_ACKNOWLEDGED = slice(120, 128)
+"""Where Linux (since 4.1) tells in its `tcp_info` how many bytes the other side has acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What connections may cost.
+
+    `connections` at a time. Seconds: `head` from the first byte of a request's head to its last, and for a
+    TLS handshake; `idle` before the first request and between two; `stall` while nothing is taken.
+    """
+
+    connections: int = 500
+    head: float = 15.0
+    idle: float = 15.0
+    stall: float = 60.0
+
+
+class _Alarm:
+    """Calls `action` once, so many seconds after `set`, unless it is stopped before."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[[], None]) -> None:
+        self._loop, self._seconds, self._action = loop, seconds, action
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._action)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def taken(transport: asyncio.WriteTransport) -> int:
+    """A number that grows whenever the other side takes something of what it is sent.
+
+    Where the system does not tell what has been acknowledged, it is what still has to be sent, negative.
+    Raises OSError once the connection is closed.
+    """
+    if sys.platform == "linux":
+        info = transport.get_extra_info("socket").getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop
+        )
+        if len(info) == _ACKNOWLEDGED.stop:
+            return int.from_bytes(info[_ACKNOWLEDGED], sys.byteorder)
+    return -transport.get_write_buffer_size()
+
+
+class Taking:
+    """Calls `stalled` once a client has taken nothing for so many seconds; a little is enough to live on."""
+
+    def __init__(self, seconds: float, stalled: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds, self._stalled = seconds, stalled
+        self._transport: asyncio.WriteTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._taken = self._looks = 0
+
+    def start(self, transport: asyncio.WriteTransport) -> None:
+        """From now on something is there to be taken."""
+        self._transport, self._looks = transport, 0
+        self._note()
+        self._wait()
+
+    def stop(self) -> None:
+        """No more."""
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_later(self._seconds / _LOOKS, self._look)
+
+    def _note(self) -> bool:
+        """Whether something has been taken since the last time."""
+        before = self._taken
+        if self._transport is not None:
+            with suppress(OSError):
+                self._taken = taken(self._transport)
+        return self._taken != before
+
+    def _look(self) -> None:
+        self._looks = 0 if self._note() else self._looks + 1
+        if self._looks < _LOOKS:
+            self._wait()
+        else:
+            self.stop()
+            metrics.HTTP_DROPPED.labels("slow reader").inc()
+            self._stalled()
+
+
+class Connection(RequestHandler):
+    """A connection with deadlines, whose answers to what is no proper request quote nothing of it."""
+
+    def __init__(self, manager: "Connections", **settings: Any) -> None:
+        super().__init__(manager, **settings)
+        self._head = _Alarm(self._loop, manager.patience.head, self._drop_late)
+        self._taking = Taking(manager.patience.stall, self._drop_stalled)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a request, of which a part may have come."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done()
+
+    def data_received(self, data: bytes) -> None:
+        """What has come; a head that is begun has to be complete in time (RFC 9110 15.5.9)."""
+        super().data_received(data)
+        if self.is_waiting:
+            self._head.set()
+        else:
+            self._head.stop()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: it has to take something all the same."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._taking.start(self.transport)
+
+    def resume_writing(self) -> None:
+        """It goes on."""
+        self._taking.stop()
+        super().resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing is waited for any more."""
+        self._head.stop()
+        self._taking.stop()
+        super().connection_lost(exc)
+
+    def drop(self, reason: str, status: HTTPStatus | None = None) -> None:
+        """Close, after an answer where one is of use."""
+        metrics.HTTP_DROPPED.labels(reason).inc()
+        if status is not None and self.transport is not None:
+            self.transport.write(_answer(status))
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The status in words; the connection ends."""
+        response = super().handle_error(request, status, exc, HTTPStatus(status).phrase)
+        response.headers["Server"] = SERVER
+        return response
+
+    def _drop_late(self) -> None:
+        self.drop("slow head", HTTPStatus.REQUEST_TIMEOUT)
+
+    def _drop_stalled(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+        self.force_close()
+
+
+def _answer(status: HTTPStatus) -> bytes:
+    """A whole response without a request."""
+    text = f"{status.value}: {status.phrase}"
+    lines = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text)}",
+        "Connection: close",
+        f"Server: {SERVER}",
+    )
+    return "\r\n".join((*lines, "", text)).encode()
+
+
+class Connections(web.Server):
+    """All connections. One more than may be takes the place of whoever has waited longest for a request.
+
+    Where all are busy the newcomer is answered 503.
+    """
+
+    patience = Patience()
+
+    def __call__(self) -> RequestHandler:
+        """A new one, as it is accepted."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Let it in, and another one go where that is one too many."""
+        full = len(self._connections) >= self.patience.connections
+        waiting = next(self._waiting(), None) if full else None
+        super().connection_made(handler, transport)
+        if waiting is not None:
+            waiting.drop("replaced")
+        elif full and isinstance(handler, Connection):  # its task begins before it is told of its end
+            self._loop.call_soon(handler.drop, "too many", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _waiting(self) -> Iterator[Connection]:
+        return (one for one in self._connections if isinstance(one, Connection) and one.is_waiting)
+
+
+class Runner(web.AppRunner):
+    """Serves an application with patience.
+
+    Bodies are handed over as they were sent: the applications refuse codings that they don't take.
+    """
+
+    def __init__(
+        self, app: web.Application, patience: Patience, shutdown_seconds: float = SHUTDOWN_SECONDS
+    ) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            shutdown_timeout=shutdown_seconds,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+            auto_decompress=False,
+            keepalive_timeout=patience.idle,
+            lingering_time=_LINGERING_SECONDS,
+        )
+        self.patience = patience
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        connections = Connections(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        connections.patience = self.patience
+        return connections
+
+
+class Site(web.TCPSite):
+    """An address that is listened on, with a deadline for TLS to be agreed on."""
+
+    async def start(self) -> None:
+        """Listen. Raises OSError."""
+        await BaseSite.start(self)
+        runner, tls = self._runner, self._ssl_context
+        assert isinstance(runner, Runner)  # noqa: S101 (for the type checker)
+        assert runner.server is not None  # noqa: S101
+        self._server = await asyncio.get_running_loop().create_server(
+            runner.server,
+            self._host,
+            self._port,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else runner.patience.head,
+            backlog=self._backlog,
+        )
