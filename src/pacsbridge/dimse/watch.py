@@ -1,0 +1,24 @@
+"""Who is told of associations: of those that are turned away, and of each that ends."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pacsbridge.dimse.receive import Caller
+
+
+def _rejected(_caller: Caller, _reason: str) -> None:
+    """Nobody is told."""
+
+
+def _ended(_caller: Caller, _statuses: Mapping[int, int], _outcome: str) -> None:
+    """Nobody is told."""
+
+
+class Watch(NamedTuple):
+    """`rejected` hears a reason of `admission.REFUSALS`; `ended` how often C-STORE had each status, and how.
+
+    Both are called from the threads of connections, and return at once.
+    """
+
+    rejected: Callable[[Caller, str], object] = _rejected
+    ended: Callable[[Caller, Mapping[int, int], str], object] = _ended

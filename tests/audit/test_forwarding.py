@@ -1,0 +1,279 @@
+"""Forwarding to real receivers, by syslog (UDP, TCP, TLS) and FHIR: nothing is lost while one is away."""
+
+import json
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import trustme
+from r4_validation import assert_r4
+
+from pacsbridge.audit.forwarding import Forwarder, Sink
+from pacsbridge.audit.repository import Repository
+from pacsbridge.audit.syslog import Syslog
+from pacsbridge.errors import Unavailable
+from pacsbridge.kernel.audit import Event, Who
+from pacsbridge.remote.settings import ArchiveSettings, Basic
+from pacsbridge.store.audit import AuditLog
+
+AT = 1_700_000_000_000_000
+STORE = Event("store", who=Who("10.0.0.7", title="CT1"), server="PB", study="1.2.3", instances=2)
+REFUSED = Event("refused", "8", Who("10.0.0.9", title="ÄÖ"), "PB", reason="not recognised")
+HEADER = re.compile(
+    rb"<(8[45])>1 (\S+) host pacsbridge \d+ DICOM\+RFC3881 - \xef\xbb\xbf(<\?xml.*)", re.DOTALL
+)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[AuditLog]:
+    """An empty log."""
+    made = AuditLog("sqlite", tmp_path)
+    made.migrate()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def forward(log: AuditLog) -> Iterator[Callable[[Sink], Forwarder]]:
+    """Starts forwarders that try again at once, and ends them."""
+    started: list[Forwarder] = []
+
+    def start(sink: Sink) -> Forwarder:
+        started.append(Forwarder(log, "there", "syslog", sink, wait=lambda _seconds: 0.05))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+class Receiver:
+    """A syslog receiver on loopback that counts octets (RFC 6587 3.4.1, RFC 5425 4.3)."""
+
+    def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._context = context
+        self.port = self._listener.getsockname()[1]
+        self.messages: list[bytes] = []
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+                if self._context is not None:
+                    connection = self._context.wrap_socket(connection, server_side=True)
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+            self._connections.append(connection)
+            self._threads.append(threading.Thread(target=self._read, args=(connection,), daemon=True))
+            self._threads[-1].start()
+
+    def _read(self, connection: socket.socket) -> None:
+        try:
+            with connection, connection.makefile("rb") as stream:
+                while digits := b"".join(iter(lambda: stream.read(1).strip(), b"")):
+                    self.messages.append(stream.read(int(digits)))
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Hang up, and listen no more."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in self._connections:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+
+
+def parsed(message: bytes) -> tuple[bytes, ET.Element]:
+    """Priority and audit message of a syslog message."""
+    found = HEADER.fullmatch(message)
+    assert found is not None, message
+    return found[1], ET.fromstring(found[3])
+
+
+def users(messages: list[bytes]) -> list[str]:
+    """The first participant of each message."""
+    return [parsed(one)[1].find("ActiveParticipant").attrib["UserID"] for one in messages]  # type: ignore[union-attr]
+
+
+def test_udp(log: AuditLog, forward: Callable[[Sink], Forwarder], wait_until: Callable[..., None]) -> None:
+    """A datagram each, notices and warnings, with the message in UTF-8."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        running = forward(Syslog(f"udp://127.0.0.1:{receiver.getsockname()[1]}", "host"))
+        log.append([STORE, REFUSED], AT)
+        running.look()
+        messages = [receiver.recv(65535) for _ in range(2)]
+    assert [parsed(one)[0] for one in messages] == [b"85", b"84"]
+    assert users(messages) == ["CT1", "ÄÖ"]
+    wait_until(lambda: log.reached("there") == 2)
+
+
+def test_tcp_while_the_receiver_is_away(
+    log: AuditLog, forward: Callable[[Sink], Forwarder], wait_until: Callable[..., None]
+) -> None:
+    """What is recorded while it is away comes once it is back, in order, nothing missing."""
+    receiver = Receiver()
+    running = forward(Syslog(f"tcp://127.0.0.1:{receiver.port}", "host", settle_seconds=0.05))
+    log.append([STORE], AT)
+    running.look()
+    wait_until(lambda: log.reached("there") == 1)
+    receiver.close()
+    assert users(receiver.messages) == ["CT1"]
+    log.append([REFUSED, STORE], AT)
+    running.look()
+    again = Receiver(receiver.port)
+    wait_until(lambda: log.reached("there") == 3)
+    wait_until(lambda: users(again.messages)[-2:] == ["ÄÖ", "CT1"])
+    again.close()
+
+
+def test_a_restart_goes_on_where_it_was(log: AuditLog, wait_until: Callable[..., None]) -> None:
+    """What was recorded while nothing ran is sent after the next start, and nothing twice."""
+    receiver = Receiver()
+
+    def run(events: list[Event], last: int) -> None:
+        sink = Syslog(f"tcp://127.0.0.1:{receiver.port}", "host", settle_seconds=0.05)
+        running = Forwarder(log, "there", "syslog", sink)
+        running.start()
+        log.append(events, AT)
+        running.look()
+        wait_until(lambda: log.reached("there") == last)
+        running.stop()
+
+    run([STORE], 1)
+    log.append([REFUSED], AT)
+    run([STORE], 3)
+    receiver.close()
+    assert users(receiver.messages) == ["CT1", "ÄÖ", "CT1"]
+
+
+def test_tls(
+    log: AuditLog,
+    forward: Callable[[Sink], Forwarder],
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+) -> None:
+    """Counted octets over TLS (RFC 5425), to a receiver whose certificate is trusted."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    receiver = Receiver(context=context)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    trusting = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+    url = f"tls://127.0.0.1:{receiver.port}"
+    running = forward(Syslog(url, "host", lambda: trusting, settle_seconds=0.05))
+    log.append([STORE, REFUSED], AT)
+    running.look()
+    wait_until(lambda: log.reached("there") == 2)
+    wait_until(lambda: users(receiver.messages) == ["CT1", "ÄÖ"])
+    with pytest.raises(Unavailable, match="not trusted"):
+        Syslog(url, "host").send(log.following(0, 1))
+    receiver.close()
+
+
+class Server:
+    """A FHIR server that takes AuditEvents; `status` is what it answers with."""
+
+    def __init__(self) -> None:
+        self.status = 201
+        self.resources: list[dict[str, Any]] = []
+        self.heads: list[tuple[str, str, str | None]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                kind, login = self.headers["Content-Type"], self.headers.get("Authorization")
+                server.heads.append((self.path, kind, login))
+                if server.status == 201:
+                    server.resources.append(json.loads(body))
+                self.send_response(server.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/fhir"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A FHIR server on loopback."""
+    running = Server()
+    yield running
+    running.close()
+
+
+def repository(server: Server) -> Repository:
+    """What sends to it, with credentials."""
+    return Repository(ArchiveSettings("audit", server.url, Basic("us", "pw"), tries=1))
+
+
+def test_a_fhir_server(
+    log: AuditLog, server: Server, forward: Callable[[Sink], Forwarder], wait_until: Callable[..., None]
+) -> None:
+    """A create for each event, legal R4, with our credentials and without an id of ours."""
+    running = forward(repository(server))
+    log.append([STORE, REFUSED], AT)
+    running.look()
+    wait_until(lambda: log.reached("there") == 2)
+    assert_r4(*server.resources)
+    assert [one["outcome"] for one in server.resources] == ["0", "8"]
+    assert not any("id" in one for one in server.resources)
+    assert set(server.heads) == {("/fhir/AuditEvent", "application/fhir+json", "Basic dXM6cHc=")}
+
+
+@pytest.mark.parametrize("status", [404, 401, 500])
+def test_a_fhir_server_that_refuses_them_all(log: AuditLog, server: Server, status: int) -> None:
+    """A wrong address or password loses nothing: the same is sent again until it is taken."""
+    log.append([STORE, REFUSED], AT)
+    sink = repository(server)
+    server.status = status
+    with pytest.raises(Exception, match=str(status)):
+        sink.send(log.following(0, 10))
+    server.status = 201
+    sink = repository(server)
+    sink.send(log.following(0, 10))
+    sink.send(log.following(0, 10))
+    assert [one["outcome"] for one in server.resources] == ["0", "8"]
+
+
+def test_one_that_a_fhir_server_finds_wrong_holds_up_no_others(log: AuditLog, server: Server) -> None:
+    """422 is about that one: it is passed over, and stays in the log."""
+    log.append([STORE], AT)
+    server.status = 422
+    sink = repository(server)
+    sink.send(log.following(0, 1))
+    log.append([REFUSED], AT)
+    server.status = 201
+    sink.send(log.following(0, 10))
+    assert [one["outcome"] for one in server.resources] == ["8"]
