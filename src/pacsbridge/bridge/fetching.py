@@ -20,6 +20,9 @@ log = structlog.get_logger("pacsbridge.bridge")
 
 T = TypeVar("T")
 
+Keep = Callable[[str, Instance], None]
+"""Keeps an instance that came from an archive (the URI of its source), or says why not; raises nothing."""
+
 
 class Lacking(NamedTuple):
     """What an archive has of a study that is not held here: instances by series.
@@ -27,6 +30,7 @@ class Lacking(NamedTuple):
     A series without any is one of which the archive was not asked for instances.
     """
 
+    source: str
     archive: Wado
     study_uid: str
     series: Mapping[str, Sequence[str]]
@@ -36,11 +40,15 @@ class Lacking(NamedTuple):
 
 
 class Fetching:
-    """Asks archives for what they hold; `archives` by the URI of their source."""
+    """Asks archives for what they hold; `archives` by the URI of their source.
 
-    def __init__(self, store: Store, archives: Mapping[str, Wado]) -> None:
+    `keep`: what becomes of instances that retrievals have fetched, before they are passed on.
+    """
+
+    def __init__(self, store: Store, archives: Mapping[str, Wado], keep: Keep | None = None) -> None:
         self._store = store
         self._archives = archives
+        self._keep = keep
 
     def holders(self, study_uid: str) -> Sequence[Wado]:
         """The archives that have a study, the one that said something new last first."""
@@ -80,13 +88,15 @@ class Fetching:
                 whole = {uid for uid, each in chosen.items() if known.isdisjoint(_uids(each))}
                 known.update(uid for each in chosen.values() for uid in _uids(each))
                 if lacks:
-                    found.append(Lacking(self._archives[one.source], study_uid, lacks, whole, held))
+                    found.append(
+                        Lacking(one.source, self._archives[one.source], study_uid, lacks, whole, held)
+                    )
         return found
 
     def instances(
         self, lacking: Lacking, only: Collection[str] | None = None, *, strict: bool = False
-    ) -> Iterator[Instance]:
-        """The instances of it, or some of them, one at a time.
+    ) -> Iterator[Instance | None]:
+        """The instances of it, or some of them, one at a time; None while one is coming.
 
         What cannot be had is on record in the log, or where one is `strict` raised.
         """
@@ -128,10 +138,19 @@ class Fetching:
             for uid in some
             if only is None or uid in only
         ]
-        return Further(uids, (each for one in found for each in self.instances(one, only)))
+        return Further(uids, (each for one in found for each in self._kept(one, only)))
 
-    def _of(self, lacking: Lacking, path: str, wanted: Collection[str] | None) -> Iterator[Instance]:
+    def _kept(self, lacking: Lacking, only: Collection[str] | None) -> Iterator[Instance | None]:
+        for instance in self.instances(lacking, only):
+            if instance is not None and self._keep is not None:
+                self._keep(lacking.source, instance)
+            yield instance
+
+    def _of(self, lacking: Lacking, path: str, wanted: Collection[str] | None) -> Iterator[Instance | None]:
         for file in lacking.archive.instances(path):
+            if file is None:
+                yield None
+                continue
             instance = _instance(file)
             if instance.sop_uid not in lacking.held and (wanted is None or instance.sop_uid in wanted):
                 yield instance

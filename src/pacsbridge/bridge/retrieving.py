@@ -57,11 +57,11 @@ class Match(NamedTuple):
 class Further(NamedTuple):
     """Instances that others hold: how many there should be, and those that come; the rest cannot be had.
 
-    Each is good until the next one is asked for.
+    Each is good until the next one is asked for; None while one is coming.
     """
 
     uids: Sequence[str]
-    instances: Iterator[Instance]
+    instances: Iterator[Instance | None]
 
 
 Ask = Callable[[Wanted, Sequence[str]], Further]

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import count
 
 from pacsbridge.bridge.retrieving import Match, Retrieval
 from pacsbridge.dimse import command
@@ -23,10 +24,12 @@ class Getter:
         sought = wanted(exchange)
         found = yield from find(self.retrieval, sought)
         report = Report(exchange, found)
-        for number, match in enumerate(found.each()):
+        numbers = count()
+        for match in found.each():
             if exchange.cancelled:
                 break
-            yield from _send(exchange, report, match, number % 0xFFFF + 1)
+            if match is not None:
+                yield from _send(exchange, report, match, next(numbers) % 0xFFFF + 1)
             yield report.pulse()
         yield report.end()
 

@@ -21,6 +21,9 @@ from pacsbridge.kernel.values import is_id, is_uri
 IdForm = Literal["uid", "hash"]
 Identifier = dict[str, Any]
 
+FETCHED = "#fetched"
+"""What the URI of an archive ends in for the instances of it that are kept here."""
+
 _OID = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
@@ -167,6 +170,11 @@ def order_id(accession: Mapping[str, Any], key: bytes) -> str:
 def source_uri(ae: str) -> str:
     """The URI of an application entity, for `meta.source`."""
     return f"urn:dicom:ae:{quote(ae.strip(), safe='')}"
+
+
+def fetched_uri(archive: str) -> str:
+    """The URI of what was fetched from an archive and is kept here: a source apart, with our endpoints."""
+    return archive + FETCHED
 
 
 def _keyed_hash(kind: str, text: str, key: bytes) -> str:

@@ -12,7 +12,7 @@ from pacsbridge.kernel import codes, endpoints
 from pacsbridge.kernel import series as series_of
 from pacsbridge.kernel.concepts import with_text
 from pacsbridge.kernel.endpoints import endpoint
-from pacsbridge.kernel.identity import order_id, study_id
+from pacsbridge.kernel.identity import FETCHED, order_id, study_id
 from pacsbridge.kernel.model import InstanceState, SeriesState, StudyState, Values, fullest, union
 from pacsbridge.kernel.patients import patient, subject
 from pacsbridge.kernel.publication import EndpointSpec, Publication, expand, resource_type
@@ -76,7 +76,7 @@ def _id(facts: Values, publication: Publication) -> str:
 
 
 def _meta(sources: Sequence[str]) -> dict[str, str] | None:
-    return {"source": sources[0]} if sources and is_uri(sources[0]) else None
+    return {"source": sources[0].removesuffix(FETCHED)} if sources and is_uri(sources[0]) else None
 
 
 def _identifiers(facts: Values) -> list[dict[str, Any]]:
