@@ -14,6 +14,7 @@ from aiohttp import web
 
 from pacsbridge.access.gate import Gate
 from pacsbridge.blobs.packs import Packs
+from pacsbridge.connections import Patience, Runner
 from pacsbridge.dicom.part10 import part10_head
 from pacsbridge.dicom.reader import read_header
 from pacsbridge.dicomweb import DicomwebSettings, dicomweb_app
@@ -103,12 +104,17 @@ class Bridge:
         return self.study("series", instance.series, "instances", instance.sop, *rest)
 
 
-def serve(make_app: Callable[[str], web.Application], ready: "Future[str]", stop: threading.Event) -> None:
+def serve(
+    make_app: Callable[[str], web.Application],
+    ready: "Future[str]",
+    stop: threading.Event,
+    patience: Patience | None = None,
+) -> None:
     """Serve on a free port until told to stop; for a thread of its own."""
 
     async def run() -> None:
         root = web.Application()
-        runner = web.AppRunner(root, shutdown_timeout=1)
+        runner = Runner(root, patience or Patience(), shutdown_seconds=1)
         socket = create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{socket.getsockname()[1]}/dicomweb"
         root.add_subapp("/dicomweb", make_app(url))
@@ -165,7 +171,8 @@ def bridge(
             settings = DicomwebSettings(url, stall_seconds, render=render)
             return dicomweb_app(store, packs, settings, executor, proxy=make_proxy(store), gate=guarding)
 
-        thread = threading.Thread(target=serve, args=(make_app, ready, stop), name="dicomweb")
+        patience = Patience(stall=stall_seconds)
+        thread = threading.Thread(target=serve, args=(make_app, ready, stop, patience), name="dicomweb")
         thread.start()
         try:
             yield Bridge(store, packs, tmp_path, ready.result(10))

@@ -173,11 +173,13 @@ def test_a_head_brings_no_body(bridge: Bridge, archive: HostileArchive) -> None:
 def test_a_client_that_leaves_frees_the_archive(bridge: Bridge, archive: HostileArchive) -> None:
     """What it no longer wants is not read to the end."""
     sent: list[int] = []
+    before = counted("left")
     archive.faults.append(endless(sent))
     with requests.get(bridge.study(), stream=True, timeout=20) as answer:
         assert answer.raw.read(10)
     assert within(10, lambda: sent[-1:] == [0])
     assert len(sent) < 1000
+    assert within(10, lambda: counted("left") == before + 1)
 
 
 def test_a_slow_client_holds_the_archive_back(bridge: Bridge, archive: HostileArchive) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
-from tests.dicomweb.conftest import STUDY, Bridge, Instance
+from tests.dicomweb.conftest import CT, STUDY, Bridge, Instance
 
 from pacsbridge.bridge.publish import Publisher
+from pacsbridge.kernel.reports import Report, ReportedSeries
 from pacsbridge.kernel.resources import Publication
+from pacsbridge.store.records import Reported
 
 TYPE = "application/dicom+json"
 
@@ -47,6 +49,21 @@ def test_each_path_lists_its_level(
     for one in answer.json():
         [url] = one["00081190"]["Value"]
         assert get(url).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/studies", "/series", "/instances"])
+def test_what_cannot_be_retrieved_here_has_no_address(
+    bridge: Bridge, held: Sequence[Instance], path: str
+) -> None:
+    """A study that only an archive has is listed without a RetrieveURL where it is not passed on."""
+    assert held
+    series = ReportedSeries({"uid": "1.2.9.1"}, [{"uid": "1.2.9.1.1", "sop_class": CT}])
+    report = Report({}, {"uid": "1.2.9"}, [series])
+    bridge.store.put_reports("http://archive", [Reported("1.2.9", b"", "20260102", report)], 1)
+    Publisher(bridge.store, Publication(), lambda: 1 << 50).publish_all()
+    rows = get(bridge.url + path).json()
+    addressed = {one["0020000D"]["Value"][0]: "00081190" in one for one in rows}
+    assert addressed == {STUDY: True, "1.2.9": False}
 
 
 def test_nothing_is_204(bridge: Bridge, published: Sequence[Instance]) -> None:

@@ -1,6 +1,5 @@
 """WADO-RS metadata (PS3.18 10.4.1.1.2): the DICOM JSON of what is held, streamed as one array."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -50,8 +49,7 @@ async def _send(
         await response.prepare(request)
         if request.method == "HEAD":
             break
-        async with asyncio.timeout(service.settings.stall_seconds):
-            await response.write((b"[" if group[0] is held[0] else b",\n") + text)
+        await response.write((b"[" if group[0] is held[0] else b",\n") + text)
     await response.write_eof(b"" if request.method == "HEAD" else b"]")
 
 

@@ -25,7 +25,7 @@ from pacsbridge.dicomweb.faults import Handler
 from pacsbridge.dicomweb.metadata import OFFERS, described
 from pacsbridge.dicomweb.multipart import DICOM, Body, related
 from pacsbridge.dicomweb.readdressing import Move
-from pacsbridge.dicomweb.service import SERVICE, Service, accept_of
+from pacsbridge.dicomweb.service import SERVICE, accept_of
 from pacsbridge.dicomweb.target import Target, target
 from pacsbridge.errors import BadAnswer, Declined, NotAcceptable, PacsbridgeError
 from pacsbridge.remote.transport import Stream
@@ -100,10 +100,14 @@ async def proxied(request: web.Request) -> web.StreamResponse:
 
 
 async def _counted(answering: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    """Counts what comes of it: a client that has left is no fault of the archive's."""
     try:
         response = await answering
     except PacsbridgeError as exc:
         metrics.PROXIED.labels(type(exc).__name__).inc()
+        raise
+    except ConnectionError:
+        metrics.PROXIED.labels("left").inc()
         raise
     metrics.PROXIED.labels("passed").inc()
     return response
@@ -197,15 +201,10 @@ async def _send(request: web.Request, proxy: Proxy, stream: Stream, move: Move) 
     piece = await proxy.call(partial(next, pieces, None))
     await response.prepare(request)
     while piece is not None and request.method != "HEAD":
-        await _write(request.app[SERVICE], response, piece)
+        await response.write(piece)
         piece = await proxy.call(partial(next, pieces, None))
     await response.write_eof()
     return response
-
-
-async def _write(service: Service, response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(service.settings.stall_seconds):
-        await response.write(data)
 
 
 # metadata
@@ -263,7 +262,9 @@ async def join_instances(
     response = web.StreamResponse(
         headers={"Content-Type": body.media_type, "Cache-Control": "private, no-cache"}
     )
-    instances = (each for one in lacking for each in proxy.fetching.instances(one, strict=True))
+    instances = (
+        each for one in lacking for each in proxy.fetching.instances(one, strict=True) if each is not None
+    )
     try:
         first = await proxy.call(partial(next, instances, None))
         await response.prepare(request)
@@ -289,14 +290,14 @@ async def _deliver(request: web.Request, proxy: Proxy, response: web.StreamRespo
     service, accept = request.app[SERVICE], accept_of(request)
     if joined.own:
         own = Body(joined.body.parts, b"", joined.body.media_type)
-        await service.courier.deliver(own, request, response)
+        await service.courier.deliver(own, response)
     lead, instance = "\r\n" if joined.own else "", joined.first
     while instance is not None:
         if _accepts(accept, instance.transfer_syntax_uid):
-            await _part(request, proxy, response, instance, f"{lead}--{joined.boundary}")
+            await _part(proxy, response, instance, f"{lead}--{joined.boundary}")
             lead = "\r\n"
         instance = await proxy.call(partial(next, joined.others, None))
-    await _write(service, response, f"{lead}--{joined.boundary}--\r\n".encode())
+    await response.write(f"{lead}--{joined.boundary}--\r\n".encode())
 
 
 def _accepts(accept: str, syntax: str) -> bool:
@@ -307,13 +308,10 @@ def _accepts(accept: str, syntax: str) -> bool:
         return False
 
 
-async def _part(
-    request: web.Request, proxy: Proxy, response: web.StreamResponse, instance: Instance, delimiter: str
-) -> None:
-    service = request.app[SERVICE]
+async def _part(proxy: Proxy, response: web.StreamResponse, instance: Instance, delimiter: str) -> None:
     kind = f"Content-Type: {DICOM}; transfer-syntax={instance.transfer_syntax_uid}"
     prelude = part10_head(instance.sop_class_uid, instance.sop_uid, instance.transfer_syntax_uid)
-    await _write(service, response, f"{delimiter}\r\n{kind}\r\n\r\n".encode() + prelude)
+    await response.write(f"{delimiter}\r\n{kind}\r\n\r\n".encode() + prelude)
     pieces = instance.pieces(_PIECE)
     while piece := await proxy.call(partial(next, pieces, None)):
-        await _write(service, response, piece)
+        await response.write(piece)

@@ -224,8 +224,7 @@ async def _related(
 async def _write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
     await response.prepare(request)
     if request.method != "HEAD":
-        async with asyncio.timeout(request.app[SERVICE].settings.stall_seconds):
-            await response.write(data)
+        await response.write(data)
 
 
 async def _made(request: web.Request, one: Shown, number: int, look: Look) -> bytes:

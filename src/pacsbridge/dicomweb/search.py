@@ -13,11 +13,12 @@ from pacsbridge.dicom.json_records import to_json
 from pacsbridge.dicomweb.accept import ANY_SYNTAX, negotiate
 from pacsbridge.dicomweb.confining import STUDIES, within
 from pacsbridge.dicomweb.metadata import OFFERS
+from pacsbridge.dicomweb.proxy import PROXY
 from pacsbridge.dicomweb.service import SERVICE, Service, accept_of
 from pacsbridge.dicomweb.target import Target, resource_url, target
 from pacsbridge.kernel.model import Level
 from pacsbridge.kernel.qido import Search, search
-from pacsbridge.kernel.query_keys import RETRIEVE_URL, UNIQUE, Record
+from pacsbridge.kernel.query_keys import RETRIEVE_URL, UNIQUE
 
 _LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
 _NAMES: Mapping[str, Level] = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.INSTANCE}
@@ -35,7 +36,7 @@ async def search_studies(request: web.Request) -> web.StreamResponse:
     named = _named(target(request.match_info)) if request.match_info else {}
     asked = search(level, request.query.items(), named, service.settings.max_results)
     asked = replace(asked, find=within(asked.find, request.get(STUDIES)))
-    body, warnings = await service.call(partial(_answer, service, asked))
+    body, warnings = await service.call(partial(_answer, service, asked, proxied=PROXY in request.app))
     headers = [("Warning", f'299 pacsbridge "{warning}"') for warning in dict.fromkeys(warnings)]
     headers.append(("Cache-Control", "private, no-cache"))
     if body is None:
@@ -47,17 +48,24 @@ def _named(within: Target) -> Mapping[Level, str]:
     return dict(zip(_LEVELS, within.uids, strict=False))
 
 
-def _answer(service: Service, asked: Search) -> tuple[bytes | None, Sequence[str]]:
-    """The array, None where it would be empty, and warnings; blocks."""
+def _answer(service: Service, asked: Search, *, proxied: bool) -> tuple[bytes | None, Sequence[str]]:
+    """The array, None where it would be empty, and warnings; blocks.
+
+    `proxied`: what only archives hold can be retrieved here too.
+    """
     records, more = first(service.store, asked.find, asked.limit, asked.offset)
     warnings = [*asked.warnings, *((_MORE,) if more else ())]
     if not records:
         return None, warnings
     level, base_url = asked.find.level, service.settings.base_url
-    return orjson.dumps([_listed(one, level, base_url, asked.fields) for one in records]), warnings
-
-
-def _listed(record: Record, level: Level, base_url: str, fields: frozenset[str]) -> Mapping[str, object]:
     named = _LEVELS[: _LEVELS.index(level) + 1]
-    record[RETRIEVE_URL] = [resource_url(base_url, [record[UNIQUE[one]][0] for one in named])]
-    return to_json(record, fields)
+    uids = [[record[UNIQUE[one]][0] for one in named] for record in records]
+    here = (
+        {one[-1] for one in uids}
+        if proxied
+        else service.store.holdings.held(level, [one[-1] for one in uids])
+    )
+    for record, path in zip(records, uids, strict=True):
+        if path[-1] in here:
+            record[RETRIEVE_URL] = [resource_url(base_url, path)]
+    return orjson.dumps([to_json(one, asked.fields) for one in records]), warnings

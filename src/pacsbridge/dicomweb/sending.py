@@ -119,8 +119,7 @@ async def _deliver(
     while data is not None:
         ahead = asyncio.ensure_future(service.call(partial(next, pending, None)))
         try:
-            async with asyncio.timeout(service.settings.stall_seconds):
-                await response.write(data)
+            await response.write(data)
             data = await ahead
         finally:
             ahead.cancel()

@@ -1,20 +1,18 @@
 """Bytes from the packs to the socket, in constant memory and without a thread for each reader.
 
-Small parts are read by the executor, many at once, while those before them are being sent. A large part
-goes from the file to the socket in the kernel (sendfile), 4 MiB at a time with the next 4 MiB asked of the
-disk, so that the event loop does not wait for it. At most two batches are in memory for each client.
-A client that takes nothing for `stall_seconds` is cut off.
+Parts are read by the executor, small ones many at once and large ones piece by piece. One batch is in memory
+for each client: the system has enough left to be sent while the next is read. Who takes nothing is cut off by
+the connection.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple
 
 from aiohttp import web
 
@@ -23,13 +21,24 @@ from pacsbridge.blobs.packs import Packs
 from pacsbridge.dicomweb.multipart import Body, Part
 from pacsbridge.errors import Unavailable
 
-SMALL = 1024 * 1024
-"""Parts up to this size (bytes) are read rather than sent by sendfile, which costs some 300 µs a call."""
+BATCH = 3 * 1024 * 1024
+"""Bytes that are read at a time."""
 
-BATCH = 2 * 1024 * 1024
-SLICE = 4 * 1024 * 1024
+_PIECE = 512 * 1024
+"""Bytes that are written at a time: the transport copies what the system does not take at once."""
 
-T = TypeVar("T")
+
+class Stretch(NamedTuple):
+    """Bytes of the content of a part, from `start` to `stop`; its head goes before the first of them."""
+
+    part: Part
+    start: int
+    stop: int
+
+    @property
+    def head(self) -> bytes:
+        """What goes before."""
+        return b"" if self.start else self.part.head
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,90 +47,53 @@ class Courier:
 
     packs: Packs
     executor: Executor
-    stall_seconds: float = 60.0
 
-    async def deliver(self, body: Body, request: web.Request, response: web.StreamResponse) -> None:
-        """Send a body over a prepared response. Raises ConnectionError, TimeoutError, OSError, errors.*."""
-        groups = list(runs(body.parts))
-        ahead = self._begin(groups[0])
-        try:
-            for index, group in enumerate(groups, 1):
-                data = await ahead if ahead else None
-                ahead = self._begin(groups[index]) if index < len(groups) else None
-                if data is None:
-                    await self._large(group[0], request, response)
-                else:
-                    await self._write(response, data)
-            await self._write(response, body.closing)
-        finally:
-            if ahead:
-                ahead.cancel()
+    async def deliver(self, body: Body, response: web.StreamResponse) -> None:
+        """Send a body over a prepared response. Raises ConnectionError, OSError, errors.*."""
+        loop = asyncio.get_running_loop()
+        for run in runs(body.parts):
+            view = memoryview(await loop.run_in_executor(self.executor, read, self.packs, run))
+            for start in range(0, len(view), _PIECE):
+                await response.write(view[start : start + _PIECE])
+        await response.write(body.closing)
 
     def check(self, body: Body) -> None:
         """Whether the first part can be opened, so that a store gone away is answered by a status; blocks."""
-        _opened(self.packs, body.parts[0])[1].close()
-
-    def _begin(self, group: Sequence[Part]) -> asyncio.Future[bytearray] | None:
-        """Has small parts read while those before them are being sent; a large one is not read at all."""
-        if group[0].size > SMALL:
-            return None
-        return asyncio.get_running_loop().run_in_executor(self.executor, read, self.packs, group)
-
-    async def _large(self, part: Part, request: web.Request, response: web.StreamResponse) -> None:
-        blob, file = await self._call(partial(_opened, self.packs, part))
-        try:
-            await self._write(response, part.head)
-            for start in range(0, part.size, SLICE):
-                await self._slice(file, blob.offset + start, min(SLICE, part.size - start), request.transport)
-        finally:
-            file.close()
-
-    async def _slice(
-        self, file: BinaryIO, offset: int, count: int, transport: asyncio.BaseTransport | None
-    ) -> None:
-        if not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
-            raise ConnectionResetError("the client has gone")
-        _read_ahead(file, offset + count)
-        async with asyncio.timeout(self.stall_seconds):
-            sent = await asyncio.get_running_loop().sendfile(transport, file, offset, count)
-        if sent != count:
-            raise Unavailable("a stored instance is shorter than recorded")
-
-    async def _write(self, response: web.StreamResponse, data: bytes | bytearray) -> None:
-        async with asyncio.timeout(self.stall_seconds):
-            await response.write(data)
-
-    async def _call(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        _open(_blob(self.packs, body.parts[0]).path).close()
 
 
-def runs(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    """Parts in groups, as they are sent: a large one alone, small ones up to `BATCH` bytes together."""
-    run: list[Part] = []
-    total = 0
+def runs(parts: Iterable[Part]) -> Iterator[Sequence[Stretch]]:
+    """Parts in groups, as they are read: up to `BATCH` bytes together, the last one perhaps not whole."""
+    run: list[Stretch] = []
+    room = BATCH
     for part in parts:
-        if run and (max(part.size, run[0].size) > SMALL or total + part.size > BATCH):
+        if not room:
             yield run
-            run, total = [], 0
-        run.append(part)
-        total += part.size
+            run, room = [], BATCH
+        start, stop = 0, min(part.size, room)
+        run.append(Stretch(part, start, stop))
+        while stop < part.size:
+            yield run
+            start, stop = stop, min(part.size, stop + BATCH)
+            run, room = [Stretch(part, start, stop)], BATCH
+        room -= stop - start
     if run:
         yield run
 
 
-def read(packs: Packs, run: Sequence[Part]) -> bytearray:
+def read(packs: Packs, run: Sequence[Stretch]) -> bytearray:
     """The bytes of parts with their heads, in one buffer; blocks. Each file is opened once."""
-    buffer = bytearray(sum(len(part.head) + part.size for part in run))
+    buffer = bytearray(sum(len(one.head) + one.stop - one.start for one in run))
     view, at = memoryview(buffer), 0
-    blobs = [_blob(packs, part) for part in run]
+    blobs = [_blob(packs, one.part) for one in run]
     with ExitStack() as stack:
         files = {path: stack.enter_context(_open(path)) for path in {blob.path for blob in blobs}}
-        for part, blob in zip(run, blobs, strict=True):
-            start = at + len(part.head)
-            view[at:start] = part.head
-            at = start + part.size
-            _fill(files[blob.path], blob.offset, view[start:at])
-        _read_ahead(files[blobs[-1].path], blobs[-1].offset + blobs[-1].length)
+        for one, blob in zip(run, blobs, strict=True):
+            start = at + len(one.head)
+            view[at:start] = one.head
+            at = start + one.stop - one.start
+            _fill(files[blob.path], blob.offset + one.start, view[start:at])
+        _read_ahead(files[blobs[-1].path], blobs[-1].offset + run[-1].stop)
     return buffer
 
 
@@ -132,11 +104,6 @@ def _fill(file: BinaryIO, offset: int, view: memoryview) -> None:
         if not count:
             raise Unavailable("a stored instance is shorter than recorded")
         done += count
-
-
-def _opened(packs: Packs, part: Part) -> tuple[Blob, BinaryIO]:
-    blob = _blob(packs, part)
-    return blob, _open(blob.path)
 
 
 def _open(path: Path) -> BinaryIO:
@@ -151,6 +118,6 @@ def _blob(packs: Packs, part: Part) -> Blob:
 
 
 def _read_ahead(file: BinaryIO, offset: int) -> None:
-    """Asks the system to bring the next slice into memory meanwhile; not every system can be asked."""
+    """Asks the system to bring the next batch into memory meanwhile; not every system can be asked."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), offset, SLICE, os.POSIX_FADV_WILLNEED)
+        os.posix_fadvise(file.fileno(), offset, BATCH, os.POSIX_FADV_WILLNEED)
