@@ -82,6 +82,10 @@ class PackReader:
             hasher.update(chunk)
         return crc == prefix.prelude_crc and hasher.digest() == prefix.sha256
 
+    def prelude(self, at: int, prefix: Prefix, most: int) -> bytes:
+        """At most so many bytes of the prelude of the record at `at`, checked by nobody."""
+        return os.pread(self._fd, min(prefix.prelude_size, most), at + PREFIX_SIZE + prefix.head_size)
+
     def content(self, at: int, prefix: Prefix) -> bytes:
         """The content of the record at `at`, checked by nobody."""
         start = at + PREFIX_SIZE + prefix.head_size + prefix.prelude_size

@@ -1,0 +1,142 @@
+"""`verify` and `backup`."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pacsbridge import backup, datadir, opening, wiring
+from pacsbridge.blobs.copying import blob_bytes
+from pacsbridge.blobs.inspection import Inspection
+from pacsbridge.bridge.verification import KINDS, Finding, Verification
+from pacsbridge.commands.answering import (
+    FAILED,
+    answering,
+    config_option,
+    json_option,
+    json_text,
+    settings_of,
+)
+from pacsbridge.commands.asking import need_store
+from pacsbridge.commands.progress import passing
+from pacsbridge.config import Config
+from pacsbridge.errors import Misconfigured
+from pacsbridge.store.audit import FILE as AUDIT
+from pacsbridge.store.engine import embedded_file
+
+Show = Callable[[Finding], None]
+
+
+@click.command()
+@click.option(
+    "--checksum/--no-checksum",
+    default=True,
+    show_default=True,
+    help="Read every stored byte and compare it with its checksum.",
+)
+@config_option
+@json_option
+def verify(file: Path | None, checksum: bool, as_json: bool) -> None:
+    """Compare index, stored instances, published documents and the audit log; `serve` may run meanwhile."""
+    with answering():
+        settings = settings_of(file)
+        need_store(settings)
+        show = _Json() if as_json else _Lines()
+        with datadir.held(settings.data_dir):
+            told = _verify(settings, show.finding, checksum=checksum)
+        show.end(told)
+    sys.exit(FAILED if show.count else 0)
+
+
+def _verify(settings: Config, show: Show, *, checksum: bool) -> dict[str, Any]:
+    """Show every finding; what has been looked at."""
+    store = opening.open_store(settings, migrate=False)
+    try:
+        if store.pending_migrations():
+            raise Misconfigured("store.url: the schema is of an earlier version: run `pacsbridge migrate`")
+        inspection = Inspection(settings.data_dir)
+        publication = wiring.publication(settings, wiring.configured_id_key(settings))
+        with passing("packs", sum(size for _name, size in inspection.packs())) as advance:
+            work = Verification(store, inspection, publication, checksum=checksum, advance=advance)
+            for finding in work.findings():
+                show(finding)
+    finally:
+        store.close()
+    return {**asdict(work.checked), **_audit(settings, show)}
+
+
+def _audit(settings: Config, show: Show) -> dict[str, Any]:
+    """The audit log's chain, and its end: who notes that elsewhere can see whether the log was cut off."""
+    embedded = embedded_file(settings.store.url, settings.data_dir) is not None
+    absent = embedded and not (settings.data_dir / AUDIT).exists()
+    log = None if absent else opening.open_audit_log(settings)
+    if log is None:
+        return {}
+    try:
+        broken = log.broken()
+        if broken is not None:
+            show(Finding("audit", place=str(broken), detail="not what was recorded, or not there"))
+        head = log.head()
+    finally:
+        log.close()
+    return {"audit_records": head.number, "audit_digest": head.digest.hex()}
+
+
+class _Lines:
+    """Findings for people."""
+
+    count = 0
+
+    def finding(self, one: Finding) -> None:
+        """One line."""
+        self.count += 1
+        words = (one.kind, one.uid, one.place, one.detail or ALL_KINDS[one.kind])
+        click.echo("  ".join(word for word in words if word))
+
+    def end(self, told: dict[str, Any]) -> None:
+        """What has been looked at, and how many findings there are."""
+        for name, value in told.items():
+            click.echo(f"{name.replace('_', ' ')}: {value}")
+        click.echo(f"{self.count} findings" if self.count else "no findings")
+
+
+class _Json:
+    """One JSON document for programs, written as it comes."""
+
+    count = 0
+
+    def finding(self, one: Finding) -> None:
+        """One element of the list."""
+        click.echo(('{"findings": [\n' if not self.count else ",\n") + json_text(asdict(one)), nl=False)
+        self.count += 1
+
+    def end(self, told: dict[str, Any]) -> None:
+        """Everything else."""
+        start = "" if self.count else '{"findings": ['
+        click.echo(f'{start}],\n"checked": {json_text(told)}}}')
+
+
+ALL_KINDS = {**KINDS, "audit": "a record of the audit log is not what was recorded"}
+"""Every kind of finding, with its meaning."""
+
+
+@click.command(name="backup")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@config_option
+def backup_(folder: Path, file: Path | None) -> None:
+    """Copy everything that is kept into FOLDER; `serve` may run meanwhile.
+
+    Again into the same folder, it copies only what has changed. A database in PostgreSQL is not copied: dump
+    it before, then run this.
+    """
+    with answering():
+        settings = settings_of(file)
+        need_store(settings)
+        if embedded_file(settings.store.url, settings.data_dir) is None:
+            click.echo("the database is PostgreSQL's: the dump that belongs to this copy is one from before")
+        with passing("instances", blob_bytes(settings.data_dir)) as advance:
+            done = backup.back_up(settings, folder, advance)
+    click.echo(f"{done.files} files copied ({done.bytes >> 20} MiB), {done.kept} were there already")

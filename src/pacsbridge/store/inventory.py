@@ -1,0 +1,144 @@
+"""What the index says is there, page by page: for those who compare it with what is there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from pacsbridge.kernel.titles import RETENTION_EXPIRED
+from pacsbridge.store import schema
+from pacsbridge.store.engine import Database
+
+PAGE = 1_000
+"""Instances that are looked at together."""
+
+STUDIES = 10
+"""Studies that are looked at together: one may have tens of thousands of instances."""
+
+_UNUSABLE = ("index", "damaged")
+"""The kinds of dead letters about what is stored and could not be indexed."""
+
+
+class Indexed(NamedTuple):
+    """An instance as the index has it."""
+
+    uid: str
+    location: str
+    size: int
+    sha256: bytes
+
+
+class Shown(NamedTuple):
+    """A study, and whether what is published of it is level with its facts."""
+
+    pk: int
+    uid: str
+    revision: int
+    settled: bool
+
+
+class Body(NamedTuple):
+    """A published ImagingStudy, and the row number of its study."""
+
+    study: int | None
+    id: str
+    body: bytes
+
+
+class Inventory:
+    """Questions about all rows; every method raises Unavailable when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def instances(self) -> Iterator[Sequence[Indexed]]:
+        """Every instance, a page at a time; those that arrive meanwhile may be among them."""
+        c, last = schema.instance.c, 0
+        while True:
+            query = select(c.pk, c.uid, c.location, c.size, c.sha256).where(c.pk > last).order_by(c.pk)
+            with self._database.read() as connection:
+                rows = connection.execute(query.limit(PAGE)).all()
+            if not rows:
+                return
+            last = rows[-1].pk
+            yield [_indexed(row) for row in rows]
+
+    def named(self, uids: Sequence[str]) -> Mapping[str, Indexed]:
+        """The instances of some SOP Instance UIDs that are indexed."""
+        c = schema.instance.c
+        query = select(c.uid, c.location, c.size, c.sha256).where(c.uid.in_(uids))
+        with self._database.read() as connection:
+            return {row.uid: _indexed(row) for row in connection.execute(query)}
+
+    def unusable(self, keys: Sequence[str]) -> set[str]:
+        """Those of some UIDs and locations that are on record as stored and not to be indexed."""
+        c = schema.dead_letter.c
+        query = select(c.key).where(c.key.in_(keys), c.kind.in_(_UNUSABLE))
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def expired(self, uids: Sequence[str]) -> set[str]:
+        """Those of some instances whose retention has expired, by a note (DCM 113039)."""
+        c = schema.rejection.c
+        query = select(c.sop_uid).where(c.sop_uid.in_(uids), c.reason == RETENTION_EXPIRED)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def studies(self) -> Iterator[Sequence[Shown]]:
+        """Every study, a page at a time."""
+        c, last = schema.study.c, 0
+        while True:
+            query = select(c.pk, c.uid, c.revision, c.published, c.due).where(c.pk > last).order_by(c.pk)
+            with self._database.read() as connection:
+                rows = connection.execute(query.limit(STUDIES)).all()
+            if not rows:
+                return
+            last = rows[-1].pk
+            yield [Shown(r.pk, r.uid, r.revision, r.published == r.revision and r.due is None) for r in rows]
+
+    def revisions(self, pks: Sequence[int]) -> Mapping[int, int]:
+        """The revisions that some studies have now, by row number."""
+        c = schema.study.c
+        with self._database.read() as connection:
+            rows = connection.execute(select(c.pk, c.revision).where(c.pk.in_(pks)))
+            return {row.pk: row.revision for row in rows}
+
+    def bodies(self, pks: Sequence[int]) -> Sequence[Body]:
+        """The ImagingStudy resources of some studies, as they are published; not those that are deleted."""
+        r, v = schema.resource.c, schema.version.c
+        query = (
+            select(r.study, r.id, v.body)
+            .join_from(schema.resource, schema.version, (v.resource == r.pk) & (v.version == r.version))
+            .where(r.study.in_(pks), r.type == "ImagingStudy", r.deleted.is_(False))
+        )
+        with self._database.read() as connection:
+            return [Body(row.study, row.id, bytes(row.body or b"")) for row in connection.execute(query)]
+
+    def groundless(self) -> Iterator[str]:
+        """The ids of ImagingStudy resources, not deleted, of which there is no study."""
+        r, s, last = schema.resource.c, schema.study.c, 0
+        while True:
+            query = (
+                select(r.pk, r.id, s.pk.label("study"))
+                .join_from(schema.resource, schema.study, s.pk == r.study, isouter=True)
+                .where(r.type == "ImagingStudy", r.pk > last, r.deleted.is_(False))
+                .order_by(r.pk)
+                .limit(PAGE)
+            )
+            with self._database.read() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            last = rows[-1].pk
+            yield from (row.id for row in rows if row.study is None)
+
+    def published(self, type_: str, ids: Sequence[str]) -> set[str]:
+        """Those of some ids under which a resource of the type is published and not deleted."""
+        c = schema.resource.c
+        query = select(c.id).where(c.type == type_, c.id.in_(ids), c.deleted.is_(False))
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+
+def _indexed(row: Any) -> Indexed:
+    return Indexed(row.uid, row.location, row.size, bytes(row.sha256))

@@ -1,0 +1,133 @@
+"""`backup` and `verify` as commands, on a data directory that nobody serves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pydicom.data import get_testdata_file
+
+from pacsbridge.cli import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a command on the data directory `tmp_path/data`, or on another."""
+
+    def run_(*arguments: str, data_dir: Path | None = None) -> Result:
+        file = tmp_path / "pacsbridge.toml"
+        file.write_text(f'data_dir = "{data_dir or tmp_path / "data"}"\n[blobs]\nmin_free_bytes = 0\n')
+        return CliRunner().invoke(main, [*arguments, "--config", str(file)])
+
+    return run_
+
+
+@pytest.fixture
+def filled(run: Run) -> Run:
+    """One instance is stored."""
+    take(run, "CT_small.dcm")
+    return run
+
+
+def take(run: Run, name: str) -> None:
+    """Store a file of pydicom's."""
+    path = get_testdata_file(name)
+    assert isinstance(path, str)
+    assert run("import", path).exit_code == 0
+
+
+def test_a_copy_is_a_data_directory(filled: Run, tmp_path: Path) -> None:
+    """What is restored verifies clean and knows its instance; its files are private."""
+    folder = tmp_path / "copy"
+    assert filled("backup", str(folder)).output == "1 files copied (0 MiB), 0 were there already\n"
+    told = json.loads(filled("verify", "--json", data_dir=folder).output)
+    assert told["findings"] == []
+    assert (told["checked"]["records"], told["checked"]["studies"]) == (1, 1)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*"))
+
+
+def test_a_copy_that_breaks_off_leaves_the_one_before(filled: Run, tmp_path: Path) -> None:
+    """Where a pack cannot be written the command fails; the copy is as it was, and verifies clean."""
+    folder = tmp_path / "copy"
+    assert filled("backup", str(folder)).exit_code == 0
+    index = (folder / "index.sqlite").read_bytes()
+    take(filled, "MR_small.dcm")
+    (folder / "packs" / "00000002.pack.new").mkdir()
+    done = filled("backup", str(folder))
+    assert done.exit_code == 1
+    assert "cannot copy the instances" in done.output
+    assert (folder / "index.sqlite").read_bytes() == index
+    assert filled("verify", data_dir=folder).exit_code == 0
+    (folder / "packs" / "00000002.pack.new").rmdir()
+    assert filled("backup", str(folder)).exit_code == 0
+    assert "instances: 2" in filled("verify", data_dir=folder).output
+
+
+def test_folders_that_cannot_be_the_copy(filled: Run, tmp_path: Path) -> None:
+    """One inside the data directory, the directory itself, one round it, the copy of another: exit code 2."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "id.key").write_text("of somebody else")
+    for folder in (tmp_path / "data" / "copy", tmp_path / "data", tmp_path, other):
+        assert filled("backup", str(folder)).exit_code == 2, folder
+    assert not (tmp_path / "data" / "copy").exists()
+
+
+def test_a_copy_that_is_in_use_is_not_overwritten(filled: Run, tmp_path: Path) -> None:
+    """A bridge that runs on the copy keeps its files."""
+    from pacsbridge import datadir
+
+    with datadir.held(tmp_path / "copy"):
+        done = filled("backup", str(tmp_path / "copy"))
+    assert (done.exit_code, "in use" in done.output) == (1, True)
+
+
+def test_the_leavings_of_another_database_are_removed(filled: Run, tmp_path: Path) -> None:
+    """A write-ahead log beside the copy, of when it was tried out, does not spoil the next copy."""
+    folder = tmp_path / "copy"
+    assert filled("backup", str(folder)).exit_code == 0
+    (folder / "index.sqlite-wal").write_bytes(b"of another database")
+    assert filled("backup", str(folder)).exit_code == 0
+    assert not (folder / "index.sqlite-wal").exists()
+
+
+def test_a_database_that_is_damaged_is_not_copied(filled: Run, tmp_path: Path) -> None:
+    """The copy before stays; the reason is told in one line."""
+    folder = tmp_path / "copy"
+    assert filled("backup", str(folder)).exit_code == 0
+    with (tmp_path / "data" / "index.sqlite").open("r+b") as file:
+        file.write(b"no database")
+    done = filled("backup", str(folder))
+    assert (done.exit_code, done.output) == (1, "pacsbridge: cannot copy index.sqlite: it is damaged\n")
+    assert filled("verify", data_dir=folder).exit_code == 0
+    assert not list(folder.glob("*.new"))
+
+
+def test_commands_without_a_store(run: Run, tmp_path: Path) -> None:
+    """They say so and make none; an unknown option is a usage error."""
+    for arguments in (("verify",), ("backup", str(tmp_path / "copy"))):
+        done = run(*arguments)
+        assert (done.exit_code, "no store" in done.output) == (1, True)
+    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "copy").exists()
+    assert run("verify", "--fast").exit_code == 2
+    assert run("backup").exit_code == 2
+
+
+def test_findings_are_lines_and_json(filled: Run, tmp_path: Path) -> None:
+    """A flipped bit is a line with the UID, the same in JSON, and exit code 1."""
+    pack = tmp_path / "data" / "packs" / "00000001.pack"
+    data = bytearray(pack.read_bytes())
+    data[-9] ^= 1
+    pack.write_bytes(data)
+    done = filled("verify")
+    assert done.exit_code == 1
+    assert done.output.startswith(
+        "damaged  1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322  pack:00000001:44:"
+    )
+    assert done.output.endswith("1 findings\n")
+    [finding] = json.loads(filled("verify", "--json").output)["findings"]
+    assert (finding["kind"], finding["uid"][:3]) == ("damaged", "1.3")
