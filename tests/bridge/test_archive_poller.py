@@ -417,3 +417,69 @@ def test_an_orthanc_that_was_away_is_found_later(keeper: Keeper, orthanc: Orthan
     keeper.follow(600)
     keeper.rounds.load()
     assert keeper.follow(30) == QUIET
+
+
+# what operators see and want
+
+
+def test_a_round_is_kept_with_what_it_came_to(keeper: Keeper, pacs: HostileArchive) -> None:
+    """Those of the last days and of the first load together; nothing is noted while nothing is due."""
+    pacs.holdings.add(hostile.study("2.999.1", days_ago(1)))
+    pacs.holdings.add(hostile.study("2.999.2", OLD))
+    keeper.step()
+    first = read_state(keeper.world.store, pacs.url).last
+    assert (first.at > 0, first.changed, first.failed) == (True, 2, 0)
+    keeper.world.clock.move(60)
+    keeper.step(10)
+    assert read_state(keeper.world.store, pacs.url).last == first
+    keeper.step(20)
+    later = read_state(keeper.world.store, pacs.url).last
+    assert (later.at > first.at, later.listed, later.changed) == (True, 1, 0)
+
+
+def test_a_woken_poller_does_not_wait(keeper: Keeper, pacs: HostileArchive) -> None:
+    """A round begins at once, be it that the archive has failed and is to be left alone."""
+    keeper.step()
+    assert keeper.poller.waits == 30
+    keeper.poller.wake()
+    assert keeper.poller.waits == 0
+    pacs.asked.clear()
+    keeper.step()
+    assert [one.path for one in pacs.asked] == [STUDIES]
+
+
+def test_an_archive_on_demand_is_asked_when_woken(keeper: Keeper, pacs: HostileArchive) -> None:
+    """Never by itself, neither for the first load nor after a failure; once woken it is loaded completely."""
+    pacs.holdings.add(hostile.study("2.999.2", OLD))
+    keeper.begin(poll_seconds=0)
+    assert keeper.poller.step() == float("inf")
+    assert (pacs.asked, keeper.poller.waits) == ([], None)
+    pacs.routes[STUDIES] = hostile.html()
+    keeper.poller.wake()
+    assert keeper.poller.step() == float("inf")
+    assert keeper.rounds.state.error is not None
+    del pacs.routes[STUDIES]
+    keeper.clock.now += 3600
+    assert keeper.poller.step() == float("inf")
+    assert keeper.rounds.state.error is not None
+    keeper.poller.wake()
+    assert keeper.poller.step() == float("inf")
+    assert (keeper.rounds.state.loaded, keeper.rounds.state.error) == (True, None)
+
+
+def test_the_thread_hears_that_it_is_woken(keeper: Keeper, pacs: HostileArchive) -> None:
+    """A round within moments, not at the end of an hour's pause; and it ends when it is told to."""
+    keeper.begin(poll_seconds=3600, clock=time.monotonic)
+    keeper.poller.start()
+    deadline = time.monotonic() + 20
+    while not keeper.rounds.state.last.at and time.monotonic() < deadline:
+        time.sleep(0.02)
+    while keeper.poller.under_way and time.monotonic() < deadline:
+        time.sleep(0.02)
+    pacs.asked.clear()
+    keeper.poller.wake()
+    while not pacs.asked and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert pacs.asked
+    keeper.poller.stop(10)
+    assert not keeper.poller._thread.is_alive()

@@ -166,7 +166,7 @@ def test_a_bad_study_is_parked_and_retried(
     assert below(uids[0]) not in paths(pacs)
     pacs.routes.clear()
     assert make().recent().changed == 0
-    either.store.forget_report(uids[0])
+    either.store.forget_reports([uids[0]])
     assert make().recent().changed == 1
     assert (letters(), published(either, uids)) == ([], dict.fromkeys(uids, 4))
 

@@ -348,7 +348,7 @@ def test_one_bad_study_is_parked_and_the_others_go_on(here: Here, make_archive: 
     assert archive.of(bad) == []
     archive.routes.clear()
     assert here.rounds(archive.url).recent().changed == 0
-    here.world.store.forget_report("2.999.2")
+    here.world.store.forget_reports(["2.999.2"])
     assert here.rounds(archive.url).recent().changed == 1
     assert here.reasons() == []
     assert here.study("2.999.2", archive.url)["numberOfInstances"] == 4

@@ -374,8 +374,8 @@ def test_forgotten_records_are_asked_for_again(store: Store) -> None:
     store.put_reports(NORTH, [told(), told("1.2.4")], NOW)
     store.park_report(SOUTH, STUDY, b"digest", None, NOW)
     publish(store)
-    assert store.forget_report(STUDY) == 2
-    assert store.forget_report("9.9") == 0
+    assert store.forget_reports([STUDY]) == 2
+    assert store.forget_reports(["9.9"]) == 0
     digests = [store.known_reports(source, [STUDY])[STUDY].digest for source in (NORTH, SOUTH)]
     assert digests == [None, None]
     assert store.known_reports(NORTH, ["1.2.4"])["1.2.4"].digest is not None

@@ -76,12 +76,12 @@ class Rounds:
         self._archive = archive
         self._source = source
         self._rules = rules
-        self._clock = clock
+        self.clock = clock
         self._stopping = stopping
         self._told = told
         self._limits = limits
         self.state = read_state(store, source.uri)
-        self.tally = Tally()
+        self.tally, self.before = Tally(), Tally()
         self._taken: dict[str, bytes] = {}
         self._failures = Failures(store, source, clock)
 
@@ -113,7 +113,7 @@ class Rounds:
         self._withdraw(gone)
         if not self.heeds_deletions:
             for uid in gone:  # owed no more
-                self._store.park_report(self._source.uri, uid, b"", None, self._clock())
+                self._store.park_report(self._source.uri, uid, b"", None, self.clock())
         self.keep()
         return self.tally
 
@@ -279,7 +279,7 @@ class Rounds:
         if known is None or known.gone is not None or known.digest != one.digest:
             return True
         uncounted = one.expected is None and self._rules.level != "study"
-        return uncounted and known.usable and self._clock() - known.fetched > UNCOUNTED
+        return uncounted and known.usable and self.clock() - known.fetched > UNCOUNTED
 
     def _fetch(self, details: Details, group: Sequence[Record]) -> Sequence[Reported]:
         """What the archive says about a group of studies; those that cannot be had are put on record."""
@@ -305,7 +305,7 @@ class Rounds:
     def _put(self, told: Sequence[Reported]) -> None:
         self._check()
         self._failures.one_went_well |= bool(told)
-        self.tally.changed += self._store.put_reports(self._source.uri, told, self._clock())
+        self.tally.changed += self._store.put_reports(self._source.uri, told, self.clock())
         for one in told:
             self._taken.pop(one.uid, None)
         metrics.ARCHIVE_STUDIES.labels(self._source.name, "taken").inc(len(told))
@@ -349,7 +349,7 @@ class Rounds:
     def _withdraw(self, gone: Sequence[str]) -> None:
         if not gone or not self.heeds_deletions:
             return
-        count = self._store.withdraw_reports(self._source.uri, gone, self._rules.on_delete, self._clock())
+        count = self._store.withdraw_reports(self._source.uri, gone, self._rules.on_delete, self.clock())
         self.tally.gone += count
         if count:
             metrics.ARCHIVE_STUDIES.labels(self._source.name, "gone").inc(count)
@@ -360,12 +360,13 @@ class Rounds:
     def _begin(self) -> date:
         """A new round; returns the day."""
         self._taken = {}
-        self.tally, self._failures = Tally(), Failures(self._store, self._source, self._clock)
+        self.before += self.tally
+        self.tally, self._failures = Tally(), Failures(self._store, self._source, self.clock)
         return self._today()
 
     def _today(self) -> date:
         zone = self._source.context.zone or UTC
-        return datetime.fromtimestamp(self._clock() / 1_000_000, zone).date()
+        return datetime.fromtimestamp(self.clock() / 1_000_000, zone).date()
 
     def _check(self) -> None:
         if self._stopping():
@@ -374,7 +375,7 @@ class Rounds:
     def keep(self) -> None:
         """Keep the state: a round, or a step of it, has come to its end."""
         self._settle()
-        self.state.last_round, self.state.error = self._clock(), None
+        self.state.last_round, self.state.error = self.clock(), None
         write_state(self._store, self._source.uri, self.state)
 
     def _settle(self) -> None:
@@ -391,5 +392,5 @@ class Rounds:
 
     def note_failure(self, fault: Exception) -> None:
         """Keep why a round failed."""
-        self.state.error, self.state.error_at = reason(fault), self._clock()
+        self.state.error, self.state.error_at = reason(fault), self.clock()
         write_state(self._store, self._source.uri, self.state)

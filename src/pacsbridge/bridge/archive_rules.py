@@ -34,3 +34,12 @@ class Tally:
             self.gone + other.gone,
             self.failed + other.failed,
         )
+
+    def __sub__(self, other: "Tally") -> "Tally":
+        """What has come since."""
+        return Tally(
+            self.listed - other.listed,
+            self.changed - other.changed,
+            self.gone - other.gone,
+            self.failed - other.failed,
+        )

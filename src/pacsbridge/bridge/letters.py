@@ -1,11 +1,14 @@
 """Dead letters tried again: each kind by what can be done about it here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pacsbridge.bridge.intake import Intake
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import ARCHIVE, Store
+
+_GROUP = 500
+"""Letters of one transaction."""
 
 
 @dataclass(slots=True)
@@ -16,48 +19,66 @@ class Retried:
     waiting: int = 0
     left: list[DeadLetter] = field(default_factory=list)
 
+    def __iadd__(self, other: "Retried") -> "Retried":
+        """Those as well."""
+        self.retried += other.retried
+        self.waiting += other.waiting
+        self.left += other.left
+        return self
+
+
+def can_be_retried(letter: DeadLetter) -> bool:
+    """Whether anything can be done about it here."""
+    return letter.kind in _RETRIES and (letter.kind not in _STORED or letter.location is not None)
+
 
 def retry_letters(
     store: Store, intake: Intake, letters: Sequence[DeadLetter], clock: Callable[[], int]
 ) -> Retried:
     """Try again; what fails again is on record again. Raises Unavailable."""
-    outcome = Retried()
-    for letter in letters:
-        _RETRIES.get(letter.kind, _leave)(store, intake, letter, clock(), outcome)
+    outcome = Retried(left=[letter for letter in letters if not can_be_retried(letter)])
+    for kind, retry in _RETRIES.items():
+        meant = [letter for letter in letters if letter.kind == kind and can_be_retried(letter)]
+        if meant:
+            outcome += retry(store, intake, meant, clock())
     return outcome
 
 
-def _of_archive(store: Store, _intake: Intake, letter: DeadLetter, _now: int, outcome: Retried) -> None:
-    """Its archive is asked again for the study."""
-    store.forget_report(letter.key)
-    store.discard_letters([letter])
-    outcome.waiting += 1
+def _of_archives(store: Store, _intake: Intake, letters: Sequence[DeadLetter], _now: int) -> Retried:
+    """The archives are asked again for the studies."""
+    for group in _groups(letters):
+        store.forget_reports([letter.key for letter in group])
+        store.discard_letters(group)
+    return Retried(waiting=len(letters))
 
 
-def _of_publisher(store: Store, _intake: Intake, letter: DeadLetter, now: int, outcome: Retried) -> None:
-    """The study is due."""
-    store.discard_letters([letter])
-    store.hasten(now, [letter.key])
-    outcome.retried += 1
+def _of_publisher(store: Store, _intake: Intake, letters: Sequence[DeadLetter], now: int) -> Retried:
+    """The studies are due."""
+    for group in _groups(letters):
+        store.discard_letters(group)
+        store.hasten(now, [letter.key for letter in group])
+    return Retried(retried=len(letters))
 
 
-def _of_packs(store: Store, intake: Intake, letter: DeadLetter, now: int, outcome: Retried) -> None:
+def _of_packs(store: Store, intake: Intake, letters: Sequence[DeadLetter], _now: int) -> Retried:
     """The stored bytes are read again."""
-    if letter.location is None:
-        _leave(store, intake, letter, now, outcome)
-        return
-    store.discard_letters([letter])
-    intake.read_again([letter.location])
-    outcome.retried += 1
+    for group in _groups(letters):
+        store.discard_letters(group)
+    intake.read_again([letter.location for letter in letters if letter.location is not None])
+    return Retried(retried=len(letters))
 
 
-def _leave(_store: Store, _intake: Intake, letter: DeadLetter, _now: int, outcome: Retried) -> None:
-    outcome.left.append(letter)
+def _groups(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
+    return (letters[start : start + _GROUP] for start in range(0, len(letters), _GROUP))
 
 
-_RETRIES: Mapping[str, Callable[[Store, Intake, DeadLetter, int, Retried], None]] = {
-    ARCHIVE: _of_archive,
+_RETRIES: Mapping[str, Callable[[Store, Intake, Sequence[DeadLetter], int], Retried]] = {
+    ARCHIVE: _of_archives,
     "publish": _of_publisher,
     "index": _of_packs,
     "damaged": _of_packs,
 }
+"""Kind → what is done about it."""
+
+_STORED = frozenset({"index", "damaged"})
+"""Kinds of which the bytes must lie somewhere."""

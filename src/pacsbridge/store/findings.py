@@ -24,7 +24,8 @@ from pacsbridge.store import schema
 from pacsbridge.store.records import DeadLetter, moment
 from pacsbridge.store.texts import indexed
 
-_AT = ("at", "received", "first", "last", "changed", "due", "fetched")
+MOMENTS = ("at", "received", "first", "last", "changed", "due", "fetched")
+"""Columns that hold moments; `why` tells them as ISO 8601."""
 
 
 def bury(connection: Connection, letter: DeadLetter, now: int) -> int:
@@ -172,7 +173,7 @@ def _rows(connection: Connection, query: Any) -> Sequence[Mapping[str, object]]:
 
 def _plain(row: Row[Any]) -> Mapping[str, object]:
     return {
-        str(name): moment(value).isoformat() if name in _AT and value is not None else value
+        str(name): moment(value).isoformat() if name in MOMENTS and value is not None else value
         for name, value in row._mapping.items()
         if name != "pk"
     }

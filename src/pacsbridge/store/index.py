@@ -16,6 +16,7 @@ from pacsbridge.kernel.identity import names_same_patient
 from pacsbridge.kernel.mapping import ATTRIBUTES, RULES
 from pacsbridge.kernel.model import Conflict, Level, Values, merge
 from pacsbridge.store import schema
+from pacsbridge.store.arrivals import note_instances
 from pacsbridge.store.holdings import note_encodings
 from pacsbridge.store.records import Arrival
 from pacsbridge.store.texts import indexed
@@ -310,6 +311,8 @@ class Batch:
         self._write_series()
         upsert(self._connection, schema.instance, list(self._instances.values()), key=("uid",))
         note_encodings(self._connection, self._instances.values())
+        taken = ((one["received"], one["source"]) for one in self._instances.values())
+        note_instances(self._connection, taken, now)
         upsert(self._connection, schema.issue, self._issues, key=("instance_uid", "keyword", "reason"))
         upsert(self._connection, schema.rejection, self._rejections, key=("sop_uid", "by_uid"))
         if self._conflicts:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from pacsbridge.errors import Misconfigured
 from pacsbridge.store.engine import Database
+from pacsbridge.store.later_migrations import watched
 
 _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _NAME = "schema_version"
@@ -364,5 +365,12 @@ def _partial(op: Operations, name: str, table: str, columns: list[str], where: s
     op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
-MIGRATIONS: tuple[Callable[[Operations], None], ...] = (_first, _searched, _reported, _queried, _retrieved)
+MIGRATIONS: tuple[Callable[[Operations], None], ...] = (
+    _first,
+    _searched,
+    _reported,
+    _queried,
+    _retrieved,
+    watched,
+)
 """Migration n+1 at index n."""

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from pacsbridge.kernel.model import Facts, Values
 from pacsbridge.kernel.reports import Report, Sourced
 from pacsbridge.store import schema
+from pacsbridge.store.arrivals import note_studies
 from pacsbridge.store.index import Batch, Timing
 from pacsbridge.store.records import Arrival, KnownReport, Reported
 from pacsbridge.store.upsert import upsert
@@ -69,6 +70,7 @@ def put(connection: Connection, timing: Timing, source: str, told: Iterable[Repo
         arrivals = [_arrival(source, one, now) for one, _body in news.values()]
         pks = Batch(connection, timing, keep_first=False).report(arrivals, now)
         _list(connection, source, [(pks[uid], one.report) for uid, (one, _body) in news.items()])
+        note_studies(connection, ((now, source) for _uid in news), now)
     key = ("source", "study_uid")
     upsert(connection, schema.report, [_row(source, *entry, now) for entry in news.values()], key)
     same = [_seen(source, one, now) for uid, (one, _body) in latest.items() if uid not in news]
@@ -94,10 +96,10 @@ def owed(connection: Connection, source: str, limit: int) -> Sequence[str]:
     return list(connection.execute(query.order_by(c.fetched, c.study_uid).limit(limit)).scalars())
 
 
-def forget(connection: Connection, uid: str) -> int:
-    """Ask every archive again that has a study; returns how many those are."""
-    c = schema.report.c
-    return connection.execute(update(schema.report).where(c.study_uid == uid).values(digest=None)).rowcount
+def forget(connection: Connection, uids: Sequence[str]) -> int:
+    """Ask every archive again that has one of the studies; returns how many reports that is about."""
+    meant = update(schema.report).where(schema.report.c.study_uid.in_(uids))
+    return connection.execute(meant.values(digest=None)).rowcount
 
 
 def withdraw(
@@ -129,6 +131,7 @@ def restore(connection: Connection, timing: Timing, now: int) -> None:
         if older:
             arrival = replace(arrival, facts=replace(arrival.facts, patient=_key_of(one.report.patient)))
         pks = Batch(connection, timing, keep_first=False).report([arrival], now, last=not older)
+        note_studies(connection, [(row.told, row.source)], now)
         if row.gone is None:
             _list(connection, row.source, [(pks[one.uid], one.report)])
         else:

@@ -15,7 +15,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 5
+VERSION = 6
 """The schema version that this code reads and writes: the number of the last migration."""
 
 metadata = MetaData()
@@ -119,6 +119,28 @@ report = Table(
 """What each archive says about a study: `digest` is that of its record, None for it to be asked for again;
 `content` that of the facts in `body`, which lack where they could not be had. `told` is when it said
 something new, `fetched` when it was asked last. UIDs outlive row numbers."""
+
+for _name, _columns, _where in (
+    ("usable", (report.c.source,), "body IS NOT NULL AND gone IS NULL"),
+    ("unusable", (report.c.source,), "body IS NULL AND gone IS NULL"),
+    ("owed", (report.c.source, report.c.fetched), "digest IS NULL AND gone IS NULL"),
+):
+    Index(
+        f"ix_report_{_name}",
+        *_columns,
+        sqlite_where=literal_column(_where),
+        postgresql_where=literal_column(_where),
+    )
+
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", Text, primary_key=True),
+    Column("instances", BigInteger, nullable=False),
+    Column("studies", BigInteger, nullable=False),
+)
+"""What has come in an hour (since 1970) from a source: pushed instances, studies told by an archive."""
 
 reported_instance = Table(
     "reported_instance",
@@ -233,6 +255,7 @@ dead_letter = Table(
     Column("last", BigInteger, nullable=False),
     UniqueConstraint("kind", "key", "source", "reason", name="uq_dead_letter"),
     Index("ix_dead_letter_key", "key"),
+    Index("ix_dead_letter_last", "last", "pk"),
 )
 
 commitment = Table(
