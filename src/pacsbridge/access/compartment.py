@@ -13,7 +13,7 @@ def named(patient: str, base_url: str) -> ReferenceValue:
 
 def clauses(type_: str, own: ReferenceValue) -> Iterator[Clause]:
     """What confines a search of a type to a patient; nothing for what belongs to nobody."""
-    if type_ == "ImagingStudy":
+    if type_ in ("AuditEvent", "ImagingStudy"):
         yield Clause("patient", Kind.REFERENCE, (own,))
     if type_ == "Patient":
         yield Clause("_id", Kind.ID, (TokenValue(None, own.target),))

@@ -13,9 +13,11 @@ from pacsbridge.access.introspection import Introspection
 from pacsbridge.access.keys import key_ring
 from pacsbridge.access.rights import Access
 from pacsbridge.access.scopes import granted
+from pacsbridge.access.sessions import Sessions
 from pacsbridge.access.settings import AccessSettings
 from pacsbridge.access.tokens import Jwts
 from pacsbridge.errors import Unauthenticated
+from pacsbridge.kernel.audit import Who
 
 LONGEST = 8192
 """Characters of a token."""
@@ -53,6 +55,7 @@ class Gate:
         self, settings: AccessSettings, verifier: Verifier, clock: Callable[[], float] = time.time
     ) -> None:
         self.settings = settings
+        self.sessions = Sessions()
         self._verifier = verifier
         self._clock = clock
         self._good: OrderedDict[bytes, _Kept] = OrderedDict()
@@ -124,7 +127,18 @@ def access_of(claims: Mapping[str, Any], settings: AccessSettings) -> Access:
         raise Unauthenticated("a token that is bound to a key is not taken as a bearer token")
     everywhere, own = granted(_scopes(claims))
     patient = _patient(claims.get(settings.patient_claim), settings.patient_base)
-    return Access(everywhere, own if patient else frozenset(), patient)
+    return Access(everywhere, own if patient else frozenset(), patient, _who(claims, settings))
+
+
+def _who(claims: Mapping[str, Any], settings: AccessSettings) -> Who:
+    """Whose token it is: the application (RFC 9068 2.2, OpenID Connect `azp`), and on behalf of whom."""
+    client, user = (_text(claims, names) for names in (("client_id", "azp"), ("sub", "username")))
+    return Who(client=client, user="" if user == client else user, issuer=settings.issuer)
+
+
+def _text(claims: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The first of some claims that is there."""
+    return next((value for name in names if isinstance(value := claims.get(name), str) and value), "")
 
 
 def _scopes(claims: Mapping[str, Any]) -> str:

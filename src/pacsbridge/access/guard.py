@@ -7,6 +7,7 @@ from aiohttp.typedefs import Middleware
 
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.rights import Access
+from pacsbridge.access.sessions import name_of
 from pacsbridge.errors import NotUnderstood, Unauthenticated
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -22,15 +23,31 @@ def access_of(request: web.Request) -> Access | None:
 async def identify(gate: Gate, request: web.Request) -> Access:
     """What the bearer of the request's token may have. Raises Unauthenticated, NotUnderstood, Unavailable.
 
-    A token is taken from the header alone: URLs are written into logs (RFC 6750 5.3).
+    A token is taken from the header alone: URLs are written into logs (RFC 6750 5.3). Without one, who has
+    signed in with a browser may read: its cookie is not sent along by other sites.
     """
     given = request.headers.getall("Authorization", ())
+    if not given and request.method in ("GET", "HEAD") and name_of(request):
+        return await signed_in(gate, request)
     if len(given) > 1:
         raise NotUnderstood("more than one Authorization header")
     scheme, _, token = (given[0] if given else "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated("a bearer token is needed", invalid=False)
     return await gate.access(token.strip())
+
+
+async def signed_in(gate: Gate, request: web.Request) -> Access:
+    """What the token of the request's session gives. Raises Unauthenticated, Unavailable."""
+    name = name_of(request)
+    token = gate.sessions.token(name)
+    if token is None:
+        raise Unauthenticated("sign in first", invalid=False)
+    try:
+        return await gate.access(token)
+    except Unauthenticated:
+        gate.sessions.end(name)
+        raise
 
 
 def guard(gate: Gate, unguarded: Collection[str] = ()) -> Middleware:

@@ -1,9 +1,11 @@
 """What a caller may have: decisions, without tokens and without HTTP."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pacsbridge.errors import Forbidden
+from pacsbridge.kernel.audit import Who
 
 
 class Right(NamedTuple):
@@ -22,15 +24,18 @@ OPERATOR = Right("", "r")
 """To see what operators see: metrics, and which part is at fault."""
 
 
-class Access(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Access:
     """What one caller may have: `everywhere`, and as far as it is about `patient`.
 
-    `patient` is the reference to the one Patient, as resources have it; without it `own` is empty.
+    `patient` is the reference to the one Patient, as resources have it; without it `own` is empty. `who` it
+    is says nothing about that: callers who may have the same are equal.
     """
 
     everywhere: Rights = frozenset()
     own: Rights = frozenset()
     patient: str | None = None
+    who: Who = field(default=Who(), compare=False)
 
     def reach(self, wanted: Sequence[Right]) -> str | None:
         """The patient to whom an interaction that needs these rights is confined; None: to nobody.
@@ -62,7 +67,7 @@ def reach(access: Access | None, wanted: Iterable[Right]) -> str | None:
     return None if access is None else access.reach(tuple(wanted))
 
 
-OWNERS = frozenset({"ImagingStudy", "Patient"})
+OWNERS = frozenset({"AuditEvent", "ImagingStudy", "Patient"})
 """Types in the compartment of a patient; of the others, everything may be known to whoever may read them."""
 
 

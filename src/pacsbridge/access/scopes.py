@@ -19,6 +19,9 @@ from pacsbridge.access.rights import OPERATOR, Right, Rights
 TYPES = ("ImagingStudy", "Patient", "Endpoint")
 """What scopes can be about here; others are no fault, and grant nothing."""
 
+NAMED = "AuditEvent"
+"""What a scope has to name: a star does not reach the audit log, which is for few."""
+
 OPERATING = "pacsbridge/metrics"
 
 _V1: Mapping[str, str] = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -56,11 +59,12 @@ def _rights(scope: str) -> Iterator[Right]:
 
 
 def _types(named: str) -> Iterable[str]:
-    return TYPES if named == "*" else [named] if named in TYPES else []
+    return TYPES if named == "*" else [named] if named in (*TYPES, NAMED) else []
 
 
 def supported() -> list[str]:
     """The scopes that clients may ask for."""
-    named = [f"{context}/{type_}.rs" for context in ("patient", "user", "system") for type_ in ("*", *TYPES)]
+    types = ("*", *TYPES, NAMED)
+    named = [f"{context}/{type_}.rs" for context in ("patient", "user", "system") for type_ in types]
     writing = [f"{context}/ImagingStudy.c" for context in ("user", "system")]
     return [*named, *writing, OPERATING]
