@@ -3,11 +3,12 @@
 import json
 import threading
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections import Counter
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -28,12 +29,15 @@ WEAK = rsa.generate_private_key(65537, 1024)
 class Issuer:
     """`keys` is what it publishes, `active` what it says of tokens, `asked` counts requests by path.
 
+    `codes` are good once: a code → its S256 challenge (RFC 7636) and the token for it.
     `status` is what it answers with, `seconds` how late; `body` instead of what it should say.
     """
 
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = [public("r1", _RSA), public("e1", _EC)]
         self.active: dict[str, dict[str, Any]] = {}
+        self.codes: dict[str, tuple[str, str]] = {}
+        self.id_tokens: dict[str, str] = {}
         self.asked: Counter[str] = Counter()
         self.status = 200
         self.seconds = 0.0
@@ -63,13 +67,32 @@ class Issuer:
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer one request."""
+        if request.path.startswith("/authorize?"):
+            self._send_back(request, dict(parse_qsl(request.path.partition("?")[2])))
+            return
         self.asked[request.path] += 1
         time.sleep(self.seconds)
         said = json.dumps(self._said(request, body)).encode() if self.body is None else self.body
         request.send_response(self.status)
         request.send_header("Content-Length", str(len(said)))
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Access-Control-Allow-Origin", "*")
         request.end_headers()
         request.wfile.write(said)
+
+    def _send_back(self, request: BaseHTTPRequestHandler, asked: dict[str, str]) -> None:
+        """Whoever asks is known already: a code at once, for a token with the scopes asked for."""
+        self.asked["/authorize"] += 1
+        code = f"code-{self.asked['/authorize']}"
+        self.codes[code] = asked["code_challenge"], self.token(asked["scope"])
+        if "openid" in asked["scope"].split():
+            more: dict[str, Any] = {"nonce": asked.get("nonce"), "sub": "somebody", "iat": int(time.time())}
+            self.id_tokens[code] = self.token(aud=asked["client_id"], **more)
+        request.send_response(302)
+        back = urlencode({"code": code, "state": asked["state"]})
+        request.send_header("Location", f"{asked['redirect_uri']}?{back}")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
 
     def _said(self, request: BaseHTTPRequestHandler, body: bytes) -> dict[str, Any]:
         if request.path == "/jwks":
@@ -77,6 +100,8 @@ class Issuer:
         if request.path == "/introspect":
             assert request.headers["Authorization"] == BASIC
             return self.active.get(parse_qs(body.decode())["token"][0], {"active": False})
+        if request.path == "/token":
+            return self._exchanged({name: one for name, [one] in parse_qs(body.decode()).items()})
         return {
             "issuer": self.url,
             "token_endpoint": f"{self.url}/token",
@@ -85,6 +110,18 @@ class Issuer:
             "grant_types_supported": ["client_credentials"],
             "service_documentation": "not passed on",
         }
+
+    def _exchanged(self, form: dict[str, str]) -> dict[str, Any]:
+        """A token for a code whose verifier fits (RFC 7636 4.6)."""
+        challenge, token = self.codes.pop(form.get("code", ""), ("", ""))
+        digest = urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+        fits = form["grant_type"] == "authorization_code" and challenge == digest
+        told = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "id_token": self.id_tokens.pop(form["code"], None),
+        }
+        return {name: one for name, one in told.items() if one} if fits else {"error": "invalid_grant"}
 
     def settings(self, **more: Any) -> AccessSettings:
         """The settings of a bridge that trusts this issuer."""

@@ -17,12 +17,14 @@ import numpy as np
 import pydicom
 import pydicom.data
 import pytest
+import requests
 from chromium_peer import Page, browser
 from PIL import Image
 from pydicom.pixels.processing import apply_rescale, apply_windowing
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 from pynetdicom import AE
+from token_issuer import AUDIENCE, Issuer
 
 from pacsbridge.errors import Unavailable
 from pacsbridge.viewer import package
@@ -82,6 +84,14 @@ def pages() -> Path:
         return asyncio.run(package.pages(cache, registry, None))
     except Unavailable as exc:
         pytest.skip(f"no OHIF, {exc}: NPM_CONFIG_REGISTRY=URL pytest tests/end_to_end/test_viewer.py")
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """An issuer of tokens that knows whoever comes."""
+    made = Issuer()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +230,39 @@ def test_nobody_else_is_asked(seen: Seen) -> None:
 def test_nothing_is_complained_of(seen: Seen) -> None:
     """The console has no error: no refused request, no broken policy, no decoder that fails."""
     assert not seen.errors
+
+
+def test_people_sign_in_at_the_issuer(
+    make_lasting_bridge: Callable[..., Any],
+    program: Callable[[str], str],
+    pages: Path,
+    issuer: Issuer,
+    tmp_path: Path,
+) -> None:
+    """Where the bridge asks for tokens, a link leads to the issuer and back to the study, which is drawn."""
+    chromium = program("chromium")
+    bridge = make_lasting_bridge(
+        f'[auth]\njwks_url = "{issuer.url}/jwks"\nissuer = "{issuer.url}"\naudience = "{AUDIENCE}"\n'
+        'client_id = "viewer"\n'
+    ).start()
+    push(bridge.dimse_port)
+    headers = issuer.bearer("user/ImagingStudy.rs")
+    bridge.wait(lambda: requests.get(f"{bridge.dicomweb}/studies", headers=headers, timeout=10).content)
+    with viewer(bridge, pages) as (origin, _link):
+        page = asyncio.run(signed_in(chromium, tmp_path, f"{origin}viewer?StudyInstanceUIDs={STUDY}"))
+    asked = [(url, fields) for url, fields in page.requests if url.startswith(f"{origin}dicomweb")]
+    assert len(asked) > len(FILES)
+    assert all(fields.get("Authorization", "").startswith("Bearer ") for _url, fields in asked)
+    assert (issuer.asked["/authorize"], issuer.asked["/token"]) == (1, 1)
+    known = (origin, issuer.url, "data:", "blob:")
+    assert not [url for url, _fields in page.requests if not url.startswith(known)]
+    assert not page.errors
+
+
+async def signed_in(chromium: str, folder: Path, link: str) -> Page:
+    """The page of a link, once it has drawn its study."""
+    page: Page
+    async with browser(chromium, folder) as page:
+        await page.open(link)
+        await page.wait(_DRAWN, PATIENCE)
+    return page

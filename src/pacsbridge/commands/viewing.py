@@ -7,21 +7,39 @@ from pathlib import Path
 
 import click
 
+from pacsbridge import wiring
+from pacsbridge.access.smart import Smart
 from pacsbridge.commands.answering import answering, config_option, settings_of
 from pacsbridge.config import Config, kinds
 from pacsbridge.config.checks import is_loopback
 from pacsbridge.errors import Misconfigured
 from pacsbridge.viewer import package, serving
+from pacsbridge.viewer.login import Login, login
+from pacsbridge.viewer.pages import Pages
 
 _CACHE = "viewer"
 
 
 @click.command()
 @config_option
-@click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0: a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=3000,
+    show_default=True,
+    help="The port to listen on; 0: a free one.",
+)
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option(
     "--dicomweb", metavar="URL", help="The DICOMweb service to show; without it that of the configuration."
+)
+@click.option(
+    "--client-id",
+    metavar="NAME",
+    help="The viewer's name at the issuer of tokens, as a public client; without it auth.client_id.",
 )
 @click.option(
     "--package",
@@ -39,20 +57,43 @@ _CACHE = "viewer"
     help="The npm registry that has the package.",
 )
 def viewer(
-    file: Path | None, port: int, host: str, dicomweb: str | None, given: Path | None, registry: str
+    file: Path | None,
+    port: int,
+    host: str,
+    dicomweb: str | None,
+    client_id: str | None,
+    given: Path | None,
+    registry: str,
 ) -> None:
-    """Serve the OHIF viewer on a port of its own; it is fetched once and kept in the data directory."""
+    """Serve the OHIF viewer on a port of its own; it is fetched once and kept in the data directory.
+
+    Where callers need tokens ([auth]), people sign in at the issuer first.
+    """
     with answering():
         settings = settings_of(file)
         _check_host(settings, host)
         base = settings.dicomweb.base_url if dicomweb is None else _web_url(dicomweb, "--dicomweb")
         cache, source = settings.data_dir / _CACHE, _web_url(registry, "--registry")
+        known = _login(settings, client_id) if dicomweb is None else None
         serve = partial(serving.serve, base=base, host=host, port=port, tell=click.echo)
-        asyncio.run(_run(partial(package.pages, cache, source, given), serve))
+        asyncio.run(_run(partial(package.pages, cache, source, given), known, serve))
 
 
-async def _run(pages: Callable[[], Awaitable[Path]], serve: Callable[[Path], Awaitable[None]]) -> None:
-    await serve(await pages())
+async def _run(
+    folder: Callable[[], Awaitable[Path]], known: Login | None, serve: Callable[[Pages], Awaitable[None]]
+) -> None:
+    await serve(Pages(await folder(), known))
+
+
+def _login(settings: Config, client_id: str | None) -> Login | None:
+    """How people sign in, where the bridge asks for tokens."""
+    access = wiring.access(settings)
+    if access is None:
+        return None
+    name = client_id or access.client_id
+    if name is None:
+        raise Misconfigured("auth.client_id: the viewer signs people in under it, or under --client-id")
+    return login(Smart(access).configuration(), name, access.base_url)
 
 
 def _web_url(given: str, option: str) -> str:

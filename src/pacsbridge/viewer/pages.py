@@ -4,12 +4,13 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
 from pacsbridge.viewer.forwarding import DICOMWEB
+from pacsbridge.viewer.login import Login
 
 _INDEX = "/index.html"
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -48,6 +49,16 @@ _SETTINGS: Mapping[str, object] = {
 
 _CONFIGURATION = """const root = location.origin + %(path)s;
 window.config = %(settings)s;
+const login = %(login)s;
+if (login) {
+  const pages = {
+    redirect_uri: "/callback",
+    silent_redirect_uri: "/silent-refresh.html",
+    post_logout_redirect_uri: "/",
+  };
+  for (const name in pages) pages[name] = location.origin + pages[name];
+  window.config.oidc = [{ ...login, ...pages }];
+}
 window.config.dataSources = [
   {
     namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
@@ -69,26 +80,26 @@ window.config.dataSources = [
 """One source of studies, and none of those that a link could point elsewhere (`?url=`)."""
 
 
-def configuration() -> str:
-    """`app-config.js`."""
+def configuration(login: Login | None = None) -> str:
+    """`app-config.js`; with `login` people sign in before they see anything."""
     return _CONFIGURATION % {
+        "login": json.dumps(login and login.settings),
         "path": json.dumps(DICOMWEB),
         "settings": json.dumps(_SETTINGS, indent=2),
         "source": json.dumps(_SOURCE),
     }
 
 
-_OURS: Mapping[str, str] = {
-    "/app-config.js": configuration(),
+_SILENT: Mapping[str, str] = {
     "/init-service-worker.js": "",
     "/sw.js": "",
     "/google.js": "",
 }
-"""Answered in the place of the package's own: its configurations and service workers ask others."""
+"""Answered in the place of the package's own: its service workers ask others, as its configuration does."""
 
 
-def policy(*scripts: str) -> str:
-    """A Content-Security-Policy that lets the viewer work and asks nobody but this origin.
+def policy(*scripts: str, others: Iterable[str] = ()) -> str:
+    """A Content-Security-Policy that lets the viewer work and asks nobody but this origin and `others`.
 
     `scripts`: sources of scripts besides the files of this origin and WebAssembly (CSP 3, 2.3.1).
     """
@@ -97,7 +108,7 @@ def policy(*scripts: str) -> str:
             "default-src 'self'",
             " ".join(("script-src 'self' 'wasm-unsafe-eval'", *scripts)),
             "worker-src 'self' blob:",
-            "connect-src 'self' blob: data:",
+            " ".join(("connect-src 'self' blob: data:", *others)),
             "img-src 'self' blob: data:",
             "media-src 'self' blob:",
             "font-src 'self' data:",
@@ -120,10 +131,10 @@ WORKERS = policy("'unsafe-eval'")
 """The policy of script files, heeded where they run as workers: the decoders make functions of text."""
 
 
-def headers(index: bytes) -> Mapping[str, str]:
+def headers(index: bytes, others: Iterable[str] = ()) -> Mapping[str, str]:
     """Header fields of every page: the policy, and isolation, which shared memory for decoders needs."""
     return {
-        "Content-Security-Policy": policy(*inline_scripts(index)),
+        "Content-Security-Policy": policy(*inline_scripts(index), others=others),
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Embedder-Policy": "require-corp",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -135,21 +146,21 @@ def headers(index: bytes) -> Mapping[str, str]:
 class Pages:
     """The plain files of a folder by their paths, read once: what is no file of the package is not there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, login: Login | None = None) -> None:
+        self._ours = {"/app-config.js": configuration(login), **_SILENT}
         self._files = {
             f"/{path.relative_to(folder).as_posix()}": path
             for path in folder.rglob("*")
             if path.is_file() and not path.is_symlink()
         }
-        self.headers = headers(self._files[_INDEX].read_bytes())
+        self.headers = headers(self._files[_INDEX].read_bytes(), login.origins if login else ())
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The file under a path; the first page for paths that are the viewer's own routes; else 404."""
         path = request.path
-        if path in _OURS:
-            ours = _OURS[path]
+        if path in self._ours:
             return web.Response(
-                text=ours, content_type="text/javascript", headers={"Cache-Control": _ASK_AGAIN}
+                text=self._ours[path], content_type="text/javascript", headers={"Cache-Control": _ASK_AGAIN}
             )
         if path not in self._files:
             if "." in path.rpartition("/")[2]:

@@ -4,11 +4,11 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
+from pacsbridge.connections import Patience, Runner, Site
 from pacsbridge.errors import Misconfigured
 from pacsbridge.viewer.forwarding import DICOMWEB, Forwarding, session
 from pacsbridge.viewer.pages import Pages
@@ -32,8 +32,8 @@ def application(pages: Pages, forwarding: Forwarding) -> web.Application:
     return app
 
 
-async def serve(folder: Path, base: str, host: str, port: int, tell: Callable[[str], None]) -> None:
-    """Serve the pages of a folder and the DICOMweb service at `base` until SIGTERM or SIGINT.
+async def serve(pages: Pages, base: str, host: str, port: int, tell: Callable[[str], None]) -> None:
+    """Serve the pages and the DICOMweb service at `base` until SIGTERM or SIGINT.
 
     `tell` gets what to print. Raises Misconfigured when the address cannot be had.
     """
@@ -41,7 +41,7 @@ async def serve(folder: Path, base: str, host: str, port: int, tell: Callable[[s
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with session() as client:
-        app = application(Pages(folder), Forwarding(base, client))
+        app = application(pages, Forwarding(base, client))
         async with _listening(app, host, port) as origin:
             tell(invitation(origin, base, await _a_study(client, base)))
             await stop.wait()
@@ -50,11 +50,11 @@ async def serve(folder: Path, base: str, host: str, port: int, tell: Callable[[s
 @asynccontextmanager
 async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """The server's origin while it listens."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    runner = Runner(app, Patience(), shutdown_seconds=1)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await Site(runner, host, port).start()
         except OSError as exc:
             raise Misconfigured(f"--port: cannot listen on {host}:{port} ({exc.strerror})") from exc
         name = f"[{host}]" if ":" in host else host
@@ -64,10 +64,10 @@ async def _listening(app: web.Application, host: str, port: int) -> AsyncIterato
 
 
 async def _a_study(client: aiohttp.ClientSession, base: str) -> str | None:
-    """The newest study's UID; empty when there is none, None when the service does not say."""
+    """The newest study's UID; empty when none is told, None when the service does not answer."""
     try:
         async with client.get(base.rstrip("/") + _FIRST_STUDY, timeout=_PATIENCE) as answer:
-            if answer.status == 204:
+            if answer.status in (204, 401):  # nothing there, or not for everybody to know
                 return ""
             found = await answer.json(content_type=None)
             return str(found[0][_STUDY_UID]["Value"][0])
