@@ -30,7 +30,12 @@ PACKAGES = {
     "dcmdump": "dcmtk",
     "Orthanc": "orthanc orthanc-dicomweb",
     "fiu-run": "fiu-utils",
+    "fiu-ctrl": "fiu-utils",
+    "faketime": "faketime",
+    "strace": "strace",
     "chromium": "chromium",
+    "node": "nodejs",
+    "npm": "npm",
 }
 """Program → the Debian packages that have it."""
 
@@ -41,8 +46,9 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--forbid-skips` is for machines that have every peer."""
+    """`--forbid-skips` is for machines that have every peer, `--night` for a machine with time."""
     parser.addoption("--forbid-skips", action="store_true", help="a skipped test is a failed one")
+    parser.addoption("--night", action="store_true", help="faults in their true numbers: takes hours")
 
 
 @pytest.hookimpl(wrapper=True)

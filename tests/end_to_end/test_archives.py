@@ -419,7 +419,9 @@ def test_check_names_the_archive(synced: Any, full: Orthanc) -> None:
     [found] = [one for one in json.loads(done.stdout)["checks"] if one["name"] == "source main"]
     number = len(synced.studies())
     assert found["ok"]
-    assert found["text"] == f"{full.url} answers as Orthanc; {number} studies known, all loaded"
+    answered, known, last = found["text"].split("; ")
+    assert (answered, known) == (f"{full.url} answers as Orthanc", f"{number} studies known, all loaded")
+    assert re.fullmatch(rf"last round \S+, [\d.]+ s: {number} listed, .*, 0 failed", last)
 
 
 @pytest.fixture(scope="module")

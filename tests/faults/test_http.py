@@ -1,0 +1,103 @@
+"""T-HTTP: slow, silent and too many HTTP clients; whoever comes to work is served meanwhile."""
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+from bystander import bystander
+from slow_clients import HALF_HEAD, SILENT, SLOW_FORM, SLOW_INSTANCE, crowd, dropped
+
+from .conftest import MakeSite
+
+QUICK = "[limits]\nhttp_head_seconds = 2\nhttp_idle_seconds = 2\nhttp_body_seconds = 2\n"
+"""For every change; at night it is the defaults that are tried."""
+
+KEPT = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "drip"),
+    [(SILENT, b""), (HALF_HEAD, b"x"), (SLOW_FORM, b"1"), (SLOW_INSTANCE, b"\0"), (KEPT, b"")],
+    ids=["silent", "half-head", "slow-form", "slow-instance", "idle"],
+)
+def test_slow_clients_are_dropped(
+    make_site: MakeSite, numbers: Callable[..., int], night: bool, first: bytes, drip: bytes
+) -> None:
+    """T-HTTP: each is gone within 20 s (2 s and the time of a busy machine here); reads and echoes go on."""
+    site = make_site("" if night else QUICK).start()
+    site.oracle.rest()
+    count = numbers(40, 500)
+    with bystander(site.bridge), crowd(site.bridge.http_port, count, first) as sockets:
+        found = dropped(sockets, numbers(15, 40), drip)
+    assert len(found) == count, f"{count - len(found)} are still there"
+    print(f"{count} dropped within {max(found):.1f} s")
+    assert max(found) < numbers(15, 22)
+    site.oracle.check(settled=True)
+
+
+def test_more_connections_than_may_be(make_site: MakeSite, numbers: Callable[..., int]) -> None:
+    """T-HTTP: idle connections beyond the limit make room for new ones, so nobody is kept out."""
+    most, count = numbers(50, 500), numbers(300, 10_000)
+    site = make_site(f"[limits]\nhttp_connections = {most}\nhttp_idle_seconds = 600\n").start()
+    with bystander(site.bridge), crowd(site.bridge.http_port, count, KEPT, answered=True) as sockets:
+        assert len(dropped(sockets, 5)) >= count - most
+    metrics = requests.get(f"{site.bridge.root}/metrics", timeout=10).text
+    assert 'pacsbridge_http_dropped_total{reason="replaced"}' in metrics
+
+
+def test_all_are_busy(make_site: MakeSite) -> None:
+    """T-HTTP: where each connection is in the middle of a request, one more is told so: 503."""
+    site = make_site("[limits]\nhttp_connections = 10\n").start()
+    with crowd(site.bridge.http_port, 10, SLOW_FORM):
+        time.sleep(0.5)
+        with socket.create_connection(("127.0.0.1", site.bridge.http_port), timeout=10) as one_more:
+            assert one_more.recv(1000).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert one_more.recv(1000) == b""
+
+
+def test_silence_instead_of_a_handshake(
+    make_site: MakeSite, tmp_path: Path, numbers: Callable[..., int], night: bool
+) -> None:
+    """T-HTTP: on a port with TLS those who don't shake hands are dropped as well."""
+    authority, pem, key = trustme.CA(), tmp_path / "tls.pem", tmp_path / "key.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(key)
+    for number, part in enumerate(issued.cert_chain_pems):
+        part.write_to_path(pem, append=number > 0)
+    tables = f'[fhir.tls]\ncertificate = "{pem}"\nkey = "{key}"\n' + ("" if night else QUICK)
+    bridge = make_site(tables).bridge
+    bridge.launch()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    def live() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", bridge.http_port), timeout=5) as plain:
+                return bool(context.wrap_socket(plain, server_hostname="127.0.0.1").version())
+        except ConnectionError:
+            return False
+
+    bridge.wait(live)
+    with crowd(bridge.http_port, numbers(20, 50), b"\x16\x03\x01") as sockets:
+        assert live()
+        assert len(dropped(sockets, numbers(15, 25))) == len(sockets)
+    assert bridge.stop() == 0
+
+
+def test_who_does_not_read(make_site: MakeSite) -> None:
+    """T-HTTP: answers that nobody takes are given up; the connection does not stay for good."""
+    site = make_site("[dicomweb]\nstall_seconds = 1\n").start()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", site.bridge.http_port))
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 1, 0))
+        ask = b"GET /fhir/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        deaf.sendall(ask * 500)
+        counted = 'pacsbridge_http_dropped_total{reason="slow reader"} 1.0'
+        site.bridge.wait(lambda: counted in requests.get(f"{site.bridge.root}/metrics", timeout=10).text)

@@ -1,0 +1,226 @@
+"""T-DUP, T-RACE, T-HUGE, T-SHUT, T-KILL-T, T-SOAK: what many senders do to one bridge, and to one study."""
+
+import random
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+import requests
+from benchmarks.sender import command, p_data, uid
+from bystander import bystander, echoes, reads
+from pushing import OUT_OF_RESOURCES, SUCCESS, Association, encoded, template
+
+from .conftest import MakeSite, Site
+
+
+def run(threads: Iterable[threading.Thread]) -> None:
+    """All of them at once, to their ends."""
+    started = list(threads)
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+
+
+@pytest.mark.timeout(300)
+def test_one_instance_from_many(make_site: MakeSite, each_engine: str | None) -> None:
+    """T-DUP: identical bytes over eight associations at once: 0x0000 to each, one row, one object."""
+    site = make_site(dimse="spool_bytes = 65536", url=each_engine).start()
+    ready, data = threading.Barrier(8), encoded(1, 1, 300_000, site.oracle.canary)
+
+    def send() -> None:
+        with site.line() as line:
+            for _ in range(3):
+                ready.wait()
+                assert line.store(uid(1, 1), data) == SUCCESS
+
+    run(threading.Thread(target=send) for _ in range(8))
+    assert site.oracle.statuses == {SUCCESS: 24}
+    site.oracle.check()
+    [[count]] = site.oracle.rows("SELECT count(*) FROM instance")
+    assert count == 1
+
+
+@pytest.mark.parametrize("policy", ["replace", "keep-first"])
+def test_other_content_under_a_known_uid(make_site: MakeSite, policy: str) -> None:
+    """T-DUP: other bytes, series, study, patient: by the policy, never mixed, and on record."""
+    site = make_site(f'[store]\non_conflict = "{policy}"\n').start()
+    canary = site.oracle.canary
+    first = encoded(1, 1, 1000, canary)
+    others = [
+        encoded(1, 1, 1002, canary),
+        first.replace(uid(3, 1).encode(), uid(3, 2).encode()),
+        encoded(1, 2, 1000, canary),
+        first.replace(b"FAULT ", b"OTHER "),
+    ]
+    with site.line() as line:
+        for data in (first, *others):
+            assert line.store(uid(1, 1), data) == SUCCESS
+            if policy == "keep-first":
+                site.oracle.note(uid(1, 1), first, SUCCESS)
+            site.oracle.stored()
+    site.bridge.wait(lambda: len(site.oracle.rows("SELECT pk FROM conflict")) >= len(others))
+    site.oracle.check()
+    assert site.bridge.run("why", uid(1, 1)).returncode == 0
+
+
+@pytest.mark.timeout(300)
+def test_first_objects_of_one_study(
+    make_site: MakeSite, each_engine: str | None, numbers: Callable[..., int]
+) -> None:
+    """T-RACE: many associations bring the first instances of the same new studies; counts are exact."""
+    site = make_site(dimse="max_associations = 100", url=each_engine).start()
+    lines, each, studies = numbers(10, 20), numbers(5, 50), numbers(3, 100)
+    ready = threading.Barrier(lines)
+
+    def send(number: int) -> None:
+        with site.line() as line:
+            for study in range(1, studies + 1):
+                ready.wait()
+                for place in range(each):
+                    site.push(line, study * 1_000_000 + number * 1000 + place, study, 1000)
+
+    with bystander(site.bridge):
+        run(threading.Thread(target=send, args=(number,)) for number in range(lines))
+    assert site.oracle.statuses == {SUCCESS: lines * each * studies}
+    site.oracle.check()
+    assert {one["numberOfInstances"] for one in site.bridge.studies().values()} == {lines * each}
+
+
+@pytest.mark.timeout(300)
+def test_a_huge_study(site: Site, numbers: Callable[..., int]) -> None:
+    """T-HUGE: thousands of instances of one study; an instance costs the last what it costs the first."""
+    count, series = numbers(2000, 20_000), numbers(30, 300)
+    oracle, seconds = site.oracle, list[float]()
+    data = template(1000, oracle.canary).replace(uid(2, 0).encode(), uid(2, 1).encode())
+    with oracle.bounded(300), bystander(site.bridge, echoes(site.bridge), reads(site.bridge)):
+        with site.line() as line:
+            for number in range(1, count + 1):
+                own = data.replace(uid(1, 0).encode(), uid(1, number).encode())
+                own = own.replace(uid(3, 0).encode(), uid(3, number % series).encode())
+                start = time.process_time()
+                assert line.store(uid(1, number), own) == SUCCESS
+                seconds.append(time.process_time() - start)
+        begin = time.monotonic()
+        site.bridge.wait(lambda: _listed(site) == count, 60)
+    print(f"published {time.monotonic() - begin:.1f} s after the last of {count}")
+    oracle.check()
+    url = f"{site.bridge.fhir}/ImagingStudy/{uid(2, 1)}"
+    whole, summary = requests.get(url, timeout=30), requests.get(f"{url}?_summary=true", timeout=30)
+    assert len(summary.content) < len(whole.content) / 10
+    known = {"If-None-Match": whole.headers["ETag"]}
+    assert requests.get(url, headers=known, timeout=30).status_code == 304
+    times = sorted(requests.get(url, timeout=30).elapsed.total_seconds() for _ in range(20))
+    print(f"{len(whole.content)} bytes in {times[18]:.3f} s (p95)")
+    assert times[18] < 2.5
+
+
+def _listed(site: Site) -> int:
+    answer = site.bridge.get(f"ImagingStudy/{uid(2, 1)}?_elements=numberOfInstances")
+    return int(answer.json()["numberOfInstances"]) if answer.status_code == 200 else 0
+
+
+@pytest.mark.timeout(300)
+def test_end_under_load(make_site: MakeSite, each_engine: str | None, numbers: Callable[..., int]) -> None:
+    """T-SHUT: SIGTERM while four senders push: what is in flight is finished, exit code 0, nothing lost."""
+    site = make_site(url=each_engine)
+    chance = random.Random(7)
+    for number in range(numbers(2, 20)):
+        site.start()
+        start = number * 10_000
+        spans = [range(study * 1_000_000 + start, study * 1_000_000 + start + 5000) for study in range(1, 5)]
+        senders = [site.sender(study, spans[study - 1], (10_000, 500_000)) for study in range(1, 5)]
+        for sender in senders:
+            sender.start()
+        threading.Event().wait(chance.uniform(0.2, 1))
+        begin = time.monotonic()
+        assert site.bridge.stop() == 0
+        print(f"ended after {time.monotonic() - begin:.1f} s")
+        assert time.monotonic() - begin < 30
+        for sender in senders:
+            sender.join()
+        assert sum(len(sender.acknowledged) for sender in senders) > 0
+        assert site.oracle.statuses.keys() <= {SUCCESS, OUT_OF_RESOURCES}
+    site.start()
+    site.oracle.check()
+
+
+@pytest.mark.timeout(300)
+def test_kills_while_it_drains(
+    make_site: MakeSite, each_engine: str | None, numbers: Callable[..., int]
+) -> None:
+    """T-KILL-T: killed again and again while it indexes and publishes; one current version of each study."""
+    site = make_site(url=each_engine).start()
+    count, lines = numbers(100, 5000), 4
+
+    def send(number: int) -> None:
+        with site.line() as line:
+            for place in range(1, count + 1):
+                site.push(line, number * 1_000_000 + place, number * 100_000 + place // 4, 500)
+
+    run(threading.Thread(target=send, args=(number,)) for number in range(1, lines + 1))
+    assert site.oracle.statuses == {SUCCESS: lines * count}
+    chance = random.Random(11)
+    for _ in range(numbers(3, 20)):
+        site.bridge.kill()
+        site.bridge.launch()
+        threading.Event().wait(chance.uniform(0.5, 3))
+    site.bridge.kill()
+    site.start()
+    site.oracle.check()
+
+
+@pytest.mark.timeout(300)
+def test_endurance(site: Site, numbers: Callable[..., float]) -> None:
+    """T-SOAK: associations come and go, one in twenty breaks off; threads, descriptors and memory stay."""
+    oracle, chance, over = site.oracle, random.Random(3), threading.Event()
+    _work(site, chance, 1, 2_000)
+    oracle.rest()
+    before = oracle.resident()
+    end = time.monotonic() + numbers(15, 8 * 3600)
+    round_, sizes = 1, list[int]()
+    while time.monotonic() < end:
+        round_ += 1
+        _work(site, chance, round_, 2_000)
+        sizes.append(oracle.resident())
+        over.wait(numbers(0, 0.1))
+    print(f"{round_} rounds, {before} MiB before, {sizes[-1]} MiB at the end")
+    assert oracle.statuses.keys() == {SUCCESS}
+    assert sizes[-1] < before + numbers(60, 100)
+    oracle.check(settled=True)
+
+
+def _work(site: Site, chance: random.Random, round_: int, size: int) -> None:
+    """Five associations of ten instances each, now and then one that breaks off, and some reads."""
+    for number in range(5):
+        line = site.dial()
+        for place in range(10):
+            site.push(line, round_ * 100 + number * 10 + place, round_ % 50, size)
+        if chance.random() < 0.05:
+            _break_off(line, chance)
+        else:
+            line.release()
+    for path in ("ImagingStudy?_count=5&_sort=-started", "Patient?name=canary", "metadata"):
+        assert site.bridge.get(path).status_code == 200
+
+
+def _break_off(line: Association, chance: random.Random) -> None:
+    """In the middle of an instance: by closing, by a reset, by A-ABORT."""
+    line.socket.sendall(p_data(command(1, uid(1, 1)), bytes(100_000))[: chance.randrange(100, 50_000)])
+    ways: Sequence[Callable[[], object]] = (
+        lambda: None,
+        lambda: line.socket.setsockopt(1, 13, struct.pack("ii", 1, 0)),
+        lambda: line.socket.sendall(struct.pack(">BxLBBBB", 7, 4, 0, 0, 0, 0)),
+    )
+    chance.choice(ways)()
+    line.close()
+
+
+def test_end_by_the_keyboard(site: Site) -> None:
+    """T-SHUT: SIGINT ends it as well, exit code 0."""
+    assert site.bridge.process is not None
+    site.bridge.process.send_signal(signal.SIGINT)
+    assert site.bridge.process.wait(30) == 0
