@@ -107,7 +107,42 @@ _TYPES: Mapping[str, Mapping[str, _Element]] = {
         payloadMimeType code 0..*
         address url 1..1
     """),
-    "Meta": _elements("source uri 0..1\nversionId id 0..1\nlastUpdated instant 0..1\ntag Coding 0..*"),
+    "AuditEvent": _elements("""
+        resourceType code 1..1
+        id id 0..1
+        meta Meta 0..1
+        type Coding 1..1
+        subtype Coding 0..*
+        action code 0..1
+        recorded instant 1..1
+        outcome code 0..1
+        outcomeDesc string 0..1
+        agent AuditAgent 1..*
+        source AuditSource 1..1
+        entity AuditEntity 0..*
+    """),
+    "AuditAgent": _elements("""
+        type CodeableConcept 0..1
+        who Reference 0..1
+        altId string 0..1
+        name string 0..1
+        requestor boolean 1..1
+        network AuditNetwork 0..1
+    """),
+    "AuditNetwork": _elements("address string 0..1\ntype code 0..1"),
+    "AuditSource": _elements("observer Reference 1..1\ntype Coding 0..*"),
+    "AuditEntity": _elements("""
+        what Reference 0..1
+        type Coding 0..1
+        role Coding 0..1
+        name string 0..1
+        query base64Binary 0..1
+        detail AuditDetail 0..*
+    """),
+    "AuditDetail": _elements("type string 1..1\nvalueString string 1..1"),
+    "Meta": _elements(
+        "profile uri 0..*\nsource uri 0..1\nversionId id 0..1\nlastUpdated instant 0..1\ntag Coding 0..*"
+    ),
     "Identifier": _elements("""
         use code 0..1
         type CodeableConcept 0..1
@@ -139,6 +174,9 @@ _CODES: Mapping[str, frozenset[str]] = {
     "ImagingStudy.status": frozenset({"registered", "available", "cancelled", "entered-in-error", "unknown"}),
     "Patient.gender": frozenset({"male", "female", "other", "unknown"}),
     "Endpoint.status": frozenset({"active", "suspended", "error", "off", "entered-in-error", "test"}),
+    "AuditEvent.action": frozenset("CRUDE"),
+    "AuditEvent.outcome": frozenset({"0", "4", "8", "12"}),
+    "AuditNetwork.type": frozenset("12345"),
     "Identifier.use": frozenset({"usual", "official", "temp", "secondary", "old"}),
 }
 """Required bindings, by type and element."""
@@ -158,6 +196,8 @@ _TARGETS: Mapping[str, frozenset[str]] = {
     "ImagingStudy.reasonReference": frozenset(
         {"Condition", "Observation", "Media", "DiagnosticReport", "DocumentReference"}
     ),
+    "AuditAgent.who": _PRACTITIONERS | {"Organization", "Device", "Patient", "RelatedPerson"},
+    "AuditSource.observer": _PRACTITIONERS | {"Organization", "Device", "Patient", "RelatedPerson"},
     "Series.endpoint": frozenset({"Endpoint"}),
     "Series.specimen": frozenset({"Specimen"}),
     "Performer.actor": _PRACTITIONERS | {"Organization", "CareTeam", "Patient", "Device", "RelatedPerson"},
@@ -172,6 +212,7 @@ _ZONED = r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?(Z|[+-](0[0-9]|1[
 _FULL = rf"{_YEAR}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _PATTERNS: Mapping[str, re.Pattern[str]] = {
     "id": re.compile(r"[A-Za-z0-9.-]{1,64}"),
+    "base64Binary": re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
     "code": re.compile(r"[^\s]+( [^\s]+)*"),
     "uri": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+|[A-Z][A-Za-z]+"),
     "url": re.compile(r"https?://[^\s<>\"{}|\\^`]+"),
@@ -188,7 +229,9 @@ _RAW_DESIGNATORS = frozenset({"DCM", "SCT", "SRT", "SNM3", "LN", "UCUM", "RADLEX
 def _faults_of(type_: str, value: Json, path: str) -> Iterator[str]:
     if type_ == "Resource":
         type_ = value.get("resourceType", "none")
-    if type_ == "unsignedInt":
+    if type_ == "boolean":
+        yield from () if isinstance(value, bool) else (f"{path}: {value!r} is no boolean",)
+    elif type_ == "unsignedInt":
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
             yield f"{path}: {value!r} is no unsignedInt"
     elif type_ in _PATTERNS:
@@ -295,7 +338,13 @@ def _references(value: Json) -> Iterator[str]:
             yield from _references(one)
 
 
+def _entity_invariants(entity: Mapping[str, Json]) -> Iterator[str]:
+    if {"name", "query"} <= entity.keys():
+        yield "an entity has a name or a query, not both (sev-1)"
+
+
 _INVARIANTS: Mapping[str, Callable[[Mapping[str, Json]], Iterator[str]]] = {
+    "AuditEntity": _entity_invariants,
     "Reference": _reference_invariants,
     "Coding": _coding_invariants,
     "Identifier": _identifier_invariants,

@@ -230,7 +230,11 @@ REFUSALS = {
     ),
     "TLS": (
         "[dimse.tls]\ncertificate = 'x'",
-        "site.toml: dimse.tls: DIMSE over TLS is not available in this version",
+        "dimse.tls: certificate and key are given together",
+    ),
+    "TLS with an authority alone": (
+        "[dimse.tls]\nca = 'x'",
+        "dimse.tls.ca needs dimse.tls.certificate",
     ),
     "auth without a way": (
         "[auth]\nissuer = 'x'",

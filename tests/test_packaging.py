@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from pacsbridge import config
+from pacsbridge.cli import COMMANDS, main
+from pacsbridge.commands.answering import USAGE
 from pacsbridge.config import Config
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
+UNIT = ROOT / "config" / "pacsbridge.service"
 PROFILES = {None: {"pacsbridge"}, "postgres": {"pacsbridge-postgres", "postgres"}, "orthanc": {"orthanc"}}
 NOT_IMPORTED = {"tzdata", "pylibjpeg", "pylibjpeg_openjpeg", "pylibjpeg_rle", "pyjpegls"}
-IMPORTED_AS = {"jwt": "pyjwt", "pil": "pillow"}
+IMPORTED_AS = {"jwt": "pyjwt", "pil": "pillow", "markdown_it": "markdown_it_py"}
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,13 @@ def compose() -> dict[str, Any]:
     return document
 
 
+def project() -> dict[str, Any]:
+    """What the project says of itself."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found: dict[str, Any] = tomllib.loads(text)["project"]
+    return found
+
+
 def bridges(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Its services that are ours."""
     return {name: one for name, one in compose["services"].items() if one.get("build")}
@@ -37,8 +49,7 @@ def bridges(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def settings_of(service: dict[str, Any]) -> Config:
     """The settings that a service starts with: the mounted file under its environment."""
     mounts = dict(one.split(":")[1::-1] for one in service["volumes"])
-    file = service["command"][service["command"].index("--config") + 1]
-    return config.load(ROOT / mounts[file], service.get("environment", {}))
+    return config.load(ROOT / mounts[service["environment"]["PACSBRIDGE_CONFIG"]], service["environment"])
 
 
 def test_the_compose_file_fits_the_specification() -> None:
@@ -89,6 +100,20 @@ def test_every_bridge_has_settings_that_load(compose: dict[str, Any]) -> None:
     assert settings_of(bridges(compose)["pacsbridge-postgres"]).store.url.startswith("postgresql://")
 
 
+def test_bridges_are_confined(compose: dict[str, Any]) -> None:
+    """Nothing to write but data and a temporary folder, no capabilities, no new privileges, few processes."""
+    for service in bridges(compose).values():
+        assert service["read_only"] is True
+        assert [one.partition(":")[0] for one in service["tmpfs"]] == ["/tmp"]
+        assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
+        assert not service.get("privileged")
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["pids_limit"] <= 1000
+        writable = [one.split(":")[1] for one in service["volumes"] if not one.endswith(":ro")]
+        assert writable == ["/data"]
+
+
 def test_orthanc_knows_the_bridge(compose: dict[str, Any]) -> None:
     """The AE title and port that it sends to are the bridge's."""
     settings = settings_of(compose["services"]["pacsbridge"])
@@ -101,11 +126,16 @@ def test_orthanc_knows_the_bridge(compose: dict[str, Any]) -> None:
 
 
 def test_the_image_fits_the_defaults() -> None:
-    """Ports, the health check's URL, the data volume; it doesn't run as root."""
+    """Ports, the health check's command, the data volume, the extras; it doesn't run as root."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     settings = config.load(ROOT / "config/compose.toml", {})
     assert f"EXPOSE {settings.fhir.port} {settings.dimse.port}" in text
-    assert f"http://127.0.0.1:{settings.fhir.port}/health/ready" in text
+    [check] = re.findall(r"^HEALTHCHECK .* CMD (.+)$", text, re.MULTILINE)
+    assert json.loads(check) == ["pacsbridge", "health"]
+    assert "health" in COMMANDS
+    [extras] = re.findall(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    assert '".[$EXTRAS]"' in text
+    assert {*extras.split(","), "render"} <= project()["optional-dependencies"].keys()
     assert f"VOLUME {settings.data_dir}" in text
     assert re.search(r"^USER (?!root)", text, re.MULTILINE)
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
@@ -116,6 +146,46 @@ def test_the_image_gets_what_it_copies() -> None:
     """`.dockerignore` lets through what the Dockerfile copies."""
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {"!pyproject.toml", "!README.md", "!LICENSE", "!src"} <= set(allowed)
+
+
+def unit() -> dict[str, list[str]]:
+    """The unit of systemd: key → its values."""
+    found: dict[str, list[str]] = {}
+    for line in UNIT.read_text(encoding="utf-8").splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_the_unit_runs_a_command_that_there_is() -> None:
+    """`serve` with a configuration, its data where the unit lets it write, time to stop in."""
+    keys = unit()
+    program, *arguments = shlex.split(keys["ExecStart"][0])
+    assert Path(program).name in project()["scripts"]
+    assert arguments[0] in COMMANDS
+    assert CliRunner().invoke(main, [*arguments[:2], "none", "--help"]).exit_code == 0
+    variables = dict(one.split("=", 1) for one in shlex.split(keys["Environment"][0]))
+    settings = config.load(ROOT / "config/pacsbridge.toml", variables)
+    assert settings.data_dir == Path("/var/lib") / keys["StateDirectory"][0]
+    assert int(keys["TimeoutStopSec"][0]) > 60
+    assert keys["RestartPreventExitStatus"] == [str(USAGE)]
+    assert int(keys["LimitNOFILE"][0]) > settings.limits.http_connections
+
+
+def test_the_unit_is_confined(tmp_path: Path) -> None:
+    """systemd takes every line of it, and rates its exposure below 2 of 10."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed: apt-get install systemd")
+    copy = tmp_path / UNIT.name
+    text = UNIT.read_text(encoding="utf-8")
+    copy.write_text(text.replace("/opt/pacsbridge/bin/pacsbridge", str(Path(sys.executable))))
+    done = subprocess.run([program, "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    rating = [program, "security", "--offline=true", "--threshold=20", str(UNIT)]
+    done = subprocess.run(rating, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_readme_has_the_two_commands() -> None:
@@ -131,9 +201,8 @@ def test_the_readme_has_the_two_commands() -> None:
 
 def test_dependencies_are_those_imported() -> None:
     """Each third-party module belongs to a dependency; each dependency but data and drivers is imported."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["postgres"], *extras["render"]]
+    extras = project()["optional-dependencies"]
+    declared = [*project()["dependencies"], *extras["postgres"], *extras["render"]]
     names = {re.split(r"[\[<>=]", one)[0].lower().replace("-", "_") for one in declared}
     pattern = re.compile(r"^\s*(?:from|import) ([a-zA-Z_]\w*)", re.MULTILINE)
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]

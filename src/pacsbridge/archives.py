@@ -1,7 +1,7 @@
 """The archives of a configuration: what asks each of them, and the threads that keep up with them."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,6 +12,7 @@ from pacsbridge.bridge.archive_poller import Poller
 from pacsbridge.bridge.archive_records import FIELDS
 from pacsbridge.bridge.archive_rounds import Rounds, Told
 from pacsbridge.bridge.archive_rules import ArchiveRules
+from pacsbridge.bridge.archive_standing import ArchiveStanding, load, reach
 from pacsbridge.config import Config
 from pacsbridge.config.sources import Source
 from pacsbridge.errors import Misconfigured
@@ -83,6 +84,46 @@ def poller(connection: Connection, store: Store, clock: Callable[[], int]) -> Po
         source.poll_seconds,
         connection.stopping,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An archive and the thread that keeps up with it."""
+
+    connection: Connection
+    poller: Poller
+    store: Store
+
+    def standing(self) -> ArchiveStanding:
+        """How it stands. Raises Unavailable."""
+        source, poller = self.connection.source, self.poller
+        state = poller.state
+        backlog = self.store.overview.backlog(source.url)
+        left = self.connection.archive.client.circuit.left
+        waits = [seconds for seconds in (left, poller.waits) if seconds is not None]
+        return ArchiveStanding(
+            source.name,
+            source.url,
+            source.poll_seconds,
+            reach(state, under_way=poller.under_way, left_alone=bool(left)),
+            max(waits, default=None),
+            state,
+            backlog,
+            load(state, backlog.known, poller.load_rate),
+        )
+
+    def sync(self) -> None:
+        """Have a round begin now, whatever has failed before."""
+        self.connection.archive.client.circuit.hurry()
+        self.poller.wake()
+
+
+def sync(watched: Iterable[Watched], name: str) -> bool:
+    """Have a round with the archive of a name begin now; False where there is none."""
+    found = [one for one in watched if one.connection.source.name == name]
+    for one in found:
+        one.sync()
+    return bool(found)
 
 
 def retriever(settings: Config, source: Source) -> Wado:

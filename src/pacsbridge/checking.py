@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from pacsbridge import archives, datadir, opening
-from pacsbridge.bridge.archive_state import read_state
+from pacsbridge import archives, datadir, opening, wiring
+from pacsbridge.bridge.archive_state import read_state, said
 from pacsbridge.config import Config
+from pacsbridge.config.dimse import Peer
 from pacsbridge.config.sources import Source
 from pacsbridge.dimse.echo import echo
-from pacsbridge.errors import PacsbridgeError, Unavailable
+from pacsbridge.dimse.settings import Place
+from pacsbridge.errors import BadAnswer, PacsbridgeError, Unavailable
 from pacsbridge.store.engine import embedded_file
 
 
@@ -45,12 +47,15 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         if host is not None and "/" not in host:
             yield (
                 f"peer {peer.ae_title}",
-                lambda host=host, peer=peer: echo(  # type: ignore[misc]
-                    settings.dimse.ae_title, peer.ae_title, host, peer.port
-                ),
+                lambda place=(host, peer): _echoed(settings, *place),  # type: ignore[misc]
             )
     for source in settings.sources:
         yield f"source {source.name}", partial(_source, settings, source)
+
+
+def _echoed(settings: Config, host: str, peer: Peer) -> str:
+    tls = wiring.calling_tls(settings) if peer.tls else None
+    return echo(settings.dimse.ae_title, peer.ae_title, Place(host, peer.port, tls))
 
 
 def _tried(name: str, check: Callable[[], str]) -> Finding:
@@ -82,8 +87,12 @@ def _port(settings: Config, key: str, host: str, port: int) -> str:
 
 
 def _source(settings: Config, source: Source) -> str:
-    """What an archive answers, and how far its first load is."""
-    return f"{archives.try_out(settings, source)}; {_loaded(settings, source)}"
+    """What an archive answers, how far its first load is, and what the last rounds came to."""
+    try:
+        answered = archives.try_out(settings, source)
+    except (Unavailable, BadAnswer) as exc:
+        raise Unavailable(f"{exc}; {_loaded(settings, source)}") from exc
+    return f"{answered}; {_loaded(settings, source)}"
 
 
 def _loaded(settings: Config, source: Source) -> str:
@@ -99,7 +108,7 @@ def _loaded(settings: Config, source: Source) -> str:
     finally:
         store.close()
     reached = f"all since {state.frontier}" if state.frontier else "nothing loaded yet"
-    return f"{studies}, {'all loaded' if state.loaded else reached}"
+    return "; ".join((f"{studies}, {'all loaded' if state.loaded else reached}", *said(state)))
 
 
 def _store(settings: Config) -> str:

@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "serving.demo_",
     "viewer": "viewing.viewer",
     "check": "asking.check",
+    "health": "health.health",
     "translate": "translating.translate",
     "import": "storing.import_",
     "sync": "archiving.sync",
@@ -19,6 +20,9 @@ COMMANDS: Mapping[str, str] = {
     "dead-letters": "letters.dead_letters",
     "migrate": "storing.migrate",
     "reindex": "storing.reindex",
+    "verify": "verifying.verify",
+    "backup": "verifying.backup_",
+    "manual": "manual.manual",
 }
 """Each command and where it is: modules of `commands` are loaded when they are called for."""
 

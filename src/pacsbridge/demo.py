@@ -64,6 +64,7 @@ def _invitation(running: Runtime, sent: int) -> str:
     return f"""
 pacsbridge has received {sent} sample instances by C-STORE and published them.
 
+  Pages      {fhir.removesuffix("/fhir")}/
   FHIR       {fhir}
   DICOMweb   {dicomweb}
   DIMSE      {running.settings.dimse.ae_title} at 127.0.0.1:{dimse}

@@ -4,6 +4,9 @@ Labels are few and closed (a status, a route's pattern, a reason from a table): 
 anything else that a peer chooses; a source is named by the configuration.
 """
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,6 +15,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.metrics import MetricWrapperBase
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 """Our own: libraries that register in the global one don't appear."""
@@ -74,9 +78,28 @@ HTTP_SECONDS = Histogram(
     buckets=_QUICK,
     registry=REGISTRY,
 )
+HTTP_DROPPED = Counter(
+    "pacsbridge_http_dropped",
+    "HTTP connections closed early, by reason: slow head, slow reader, replaced, too many.",
+    ["reason"],
+    registry=REGISTRY,
+)
+AUDIT_EVENTS = Counter(
+    "pacsbridge_audit_events",
+    "Audit events, by outcome: recorded, lost, declined (by the FHIR repository).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+AUDIT_BACKLOG = Gauge("pacsbridge_audit_backlog", "Audit events that wait to be recorded.", registry=REGISTRY)
+AUDIT_UNSENT = Gauge(
+    "pacsbridge_audit_unsent",
+    "Audit records that a repository does not have yet, by service: syslog, fhir.",
+    ["service"],
+    registry=REGISTRY,
+)
 PROXIED = Counter(
     "pacsbridge_dicomweb_proxied",
-    "Requests that were answered from archives, by outcome.",
+    "Requests answered from archives, by outcome: passed, left (by the client), or the name of the fault.",
     ["outcome"],
     registry=REGISTRY,
 )
@@ -116,3 +139,22 @@ RENDER_SECONDS = Histogram(
     buckets=_QUICK,
     registry=REGISTRY,
 )
+
+
+class Described(NamedTuple):
+    """A metric as it is served: name, type of Prometheus, labels, meaning."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def described() -> Iterator[Described]:
+    """Every metric of this module, in its order; counters with the ending that they are served with."""
+    for one in list(globals().values()):
+        if isinstance(one, MetricWrapperBase):
+            family = next(iter(one.describe()))
+            ending = "_total" if family.type == "counter" else ""
+            labels = one._labelnames  # noqa: SLF001 - they are told nowhere else
+            yield Described(family.name + ending, family.type, labels, family.documentation)

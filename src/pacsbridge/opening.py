@@ -12,7 +12,8 @@ from pacsbridge import config, datadir, wiring
 from pacsbridge.bridge.intake import Intake
 from pacsbridge.bridge.publish import Publisher
 from pacsbridge.config import Config
-from pacsbridge.errors import Misconfigured, Unavailable
+from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable
+from pacsbridge.store.audit import AuditLog
 from pacsbridge.store.store import Store
 
 
@@ -42,6 +43,25 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
     if migrate:
         _migrated(store)
     return store
+
+
+def open_audit_log(settings: Config) -> AuditLog | None:
+    """The log of a configuration, its tables made; None where there is none.
+
+    Raises Misconfigured, Unavailable.
+    """
+    if not settings.audit.enabled:
+        return None
+    password = None
+    if settings.store.password_file is not None:
+        password = config.secret(settings.store.password_file, "store.password_file").decode()
+    log = AuditLog(settings.store.url, settings.data_dir, password)
+    try:
+        log.migrate()
+    except PacsbridgeError:
+        log.close()
+        raise
+    return log
 
 
 def migrate(settings: Config) -> int:

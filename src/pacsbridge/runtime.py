@@ -4,17 +4,22 @@ serve     store ─ intake (packs, indexer) ─ publisher ─ commitments ─ HT
 """
 
 import gc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from hashlib import sha256
 
 import structlog
 
-from pacsbridge import __version__, archives, datadir, opening, wiring
+from pacsbridge import __version__, archives, datadir, opening, pages, wiring
+from pacsbridge.access.gate import Gate
+from pacsbridge.auditing import Audit
 from pacsbridge.bridge.archive_asking import Asking
 from pacsbridge.bridge.commitment import Commitments
 from pacsbridge.bridge.fetching import Fetching
 from pacsbridge.bridge.intake import Incoming
+from pacsbridge.bridge.keeping import Keeping
+from pacsbridge.bridge.letter_work import LetterWork
 from pacsbridge.bridge.retrieving import Retrieval
 from pacsbridge.bridge.sources import STOW_URI
 from pacsbridge.config import Config
@@ -32,6 +37,9 @@ from pacsbridge.dimse.server import DimseServer
 from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reason
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.httpd import HttpServer
+from pacsbridge.web.app import add_pages
+from pacsbridge.web.operations import Operations
+from pacsbridge.web.service import Web
 
 log = structlog.get_logger("pacsbridge.runtime")
 
@@ -79,6 +87,7 @@ class Runtime:
         parts.enter_context(datadir.held(settings.data_dir))
         self.store = opening.open_store(settings)
         parts.callback(self.store.close)
+        self.audit = self._audit(parts)
         self.publisher = opening.open_publisher(settings, self.store)
         self.intake = opening.open_intake(settings, self.store)
         self.publisher.start()
@@ -88,12 +97,24 @@ class Runtime:
         self._poll(parts)
         self._read_archives(parts)
         self._commit(parts)
+        self.dimse = self._dimse()
         self.http = self._http(parts)
         self.http.start()
         parts.callback(self.http.stop)
-        self.dimse = self._dimse()
         parts.callback(self.dimse.stop)
         self._listen()
+
+    def _audit(self, parts: ExitStack) -> Audit | None:
+        """What keeps the audit log: it hears of everything else, so that it begins first and ends last."""
+        settings = self.settings
+        log_ = opening.open_audit_log(settings)
+        if log_ is None:
+            return None
+        publication = wiring.publication(settings, opening.id_key(settings, self.store))
+        audit = Audit(settings, log_, self.store, publication, opening.now)
+        parts.callback(audit.stop)
+        audit.start()
+        return audit
 
     def _listen(self) -> None:
         dimse = self.settings.dimse
@@ -108,14 +129,13 @@ class Runtime:
     def _poll(self, parts: ExitStack) -> None:
         """Keep up with the archives; the threads end together, as each may be waiting for an answer."""
         self.archives = [archives.connect(self.settings, one) for one in self.settings.sources]
-        pollers = [
-            archives.poller(connection, self.store, opening.now)
-            for connection in self.archives
-            if connection.source.poll_seconds
+        self.watched = [
+            archives.Watched(one, archives.poller(one, self.store, opening.now), self.store)
+            for one in self.archives
         ]
-        for each in pollers:
-            parts.callback(each.stop)
-            each.start()
+        for each in self.watched:
+            parts.callback(each.poller.stop)
+            each.poller.start()
         for connection in self.archives:
             parts.callback(connection.close)
 
@@ -124,7 +144,9 @@ class Runtime:
         readers = {one.url: archives.retriever(self.settings, one) for one in self.settings.sources}
         for reader in readers.values():
             parts.callback(reader.close)
-        self.fetching = Fetching(self.store, readers)
+        dimse = self.settings.dimse
+        keeping = Keeping(self.intake, self._sources.of_uri, dimse.spool_bytes)
+        self.fetching = Fetching(self.store, readers, keeping.keep if dimse.keep_fetched else None)
 
     def _proxy(self, parts: ExitStack) -> Proxy | None:
         """What passes on instances of archives, where that is wanted."""
@@ -152,11 +174,28 @@ class Runtime:
         front = wiring.front(settings)
         if front.gate is not None:
             parts.callback(front.gate.close)
+        audit = self.audit
+        witness = None if audit is None else audit.witness
         entrance = Entrance(self.intake, self._sources.of_uri(STOW_URI))
         applications = {
-            "/fhir": fhir_app(self.store, fhir, executor, self._asking(parts), front.gate),
+            "/fhir": fhir_app(
+                self.store,
+                fhir,
+                executor,
+                self._asking(parts),
+                front.gate,
+                witness,
+                None if audit is None else audit.log,
+            ),
             "/dicomweb": dicomweb_app(
-                self.store, self.intake.packs, dicomweb, executor, entrance, self._proxy(parts), front.gate
+                self.store,
+                self.intake.packs,
+                dicomweb,
+                executor,
+                entrance,
+                self._proxy(parts),
+                front.gate,
+                witness,
             ),
         }
         checks = {
@@ -164,8 +203,30 @@ class Runtime:
             "blobs": self._blobs_fault,
             "dimse": self._dimse_fault,
             "index": self.intake.indexer.fault,
+            **({} if audit is None else {"audit": audit.recorder.fault}),
         }
-        return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks, front)
+        service = self._pages(parts, executor, front.gate, secret)
+        mount = partial(add_pages, service, witness)
+        return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks, front, witness, mount)
+
+    def _pages(self, parts: ExitStack, executor: Executor, gate: Gate | None, secret: bytes) -> Web:
+        """What the pages share."""
+        operations = self._operating(parts)
+        return pages.web_service(self.settings, self.store, executor, gate, self.archives, operations, secret)
+
+    def _operating(self, parts: ExitStack) -> Operations:
+        """What the pages of operators look at, and set in motion."""
+        work = LetterWork(self.store, self.intake, opening.now)
+        parts.callback(work.stop)
+        return Operations(
+            lambda: [one.standing() for one in self.watched],
+            lambda name: archives.sync(self.watched, name),
+            self.dimse.associations,
+            work,
+            opening.now,
+            wiring.shown_peers(self.settings),
+            {one.url: one.name for one in self.settings.sources},
+        )
 
     def _asking(self, parts: ExitStack) -> Asking | None:
         """What asks the archives when a search finds nothing, where that is wanted."""
@@ -197,16 +258,21 @@ class Runtime:
 
     def _dimse(self) -> DimseServer:
         retrieval = Retrieval(self.store, self.intake.packs, self.fetching.further)
-        return DimseServer(
+        operations = self._operations(retrieval)
+        audit = self.audit
+        server = DimseServer(
             wiring.dimse_settings(self.settings),
             self._take,
             self.intake.spool,
             wiring.dimse_peers(self.settings),
             self._refuse,
             self.commitments.request,
-            self._operations(retrieval),
+            operations if audit is None else audit.operations(operations),
             retrieval.syntaxes,
         )
+        if audit is not None:
+            server.tell(audit.watch)
+        return server
 
     def _operations(self, retrieval: Retrieval) -> dict[str, Operation]:
         """What answers queries and retrievals, by service."""
@@ -221,7 +287,10 @@ class Runtime:
         """An instance that came by C-STORE; a command that names none is at odds with every data set."""
         source = self._sources.of_ae(stored.calling_ae)
         class_uid, uid = stored.sop_class_uid or "", stored.sop_instance_uid or ""
-        self.intake.adopt(Incoming(stored.dataset, stored.transfer_syntax_uid, source, class_uid, uid))
+        incoming = Incoming(stored.dataset, stored.transfer_syntax_uid, source, class_uid, uid)
+        adopted = self.intake.adopt(incoming)
+        if self.audit is not None:
+            self.audit.stored(stored.address, stored.calling_ae, adopted.facts)
 
     def _refuse(self, caller: Caller, uid: str | None, fault: Exception) -> None:
         """An instance that the listener itself refused."""

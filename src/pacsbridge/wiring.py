@@ -9,9 +9,12 @@ from pacsbridge.access.gate import gate
 from pacsbridge.access.settings import AccessSettings
 from pacsbridge.bridge.sources import Source, Sources
 from pacsbridge.config import Config
+from pacsbridge.config.access import HttpTls
 from pacsbridge.config.checks import endpoint_specs, source_endpoint_specs
+from pacsbridge.config.dimse import DimseTls
 from pacsbridge.config.schema import Peer
 from pacsbridge.config.sources import Source as Archive
+from pacsbridge.connections import Patience
 from pacsbridge.dicom.limits import Limits
 from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.dimse.settings import DimseSettings
@@ -20,9 +23,10 @@ from pacsbridge.dimse.settings import Peer as DimsePeer
 from pacsbridge.errors import Misconfigured
 from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import Front
-from pacsbridge.kernel.identity import Context, source_uri
+from pacsbridge.kernel.identity import Context, fetched_uri, source_uri
 from pacsbridge.kernel.publication import EndpointSpec, Publication
 from pacsbridge.render.pool import Limits as RenderLimits
+from pacsbridge.web.operations import Peer as ShownPeer
 
 
 def header_limits(settings: Config) -> Limits:
@@ -57,8 +61,9 @@ def sources(settings: Config) -> Sources:
         Source(source_uri(peer.ae_title), peer.ae_title, peer.charset or charset, _context(settings, peer))
         for peer in settings.peers
     )
-    archives = (archive_source(settings, one) for one in settings.sources)
-    return Sources(Source("", "", charset, _context(settings, None)), (*peers, *archives))
+    archives = [archive_source(settings, one) for one in settings.sources]
+    fetched = (replace(one, uri=fetched_uri(one.uri)) for one in archives)
+    return Sources(Source("", "", charset, _context(settings, None)), (*peers, *archives, *fetched))
 
 
 def archive_source(settings: Config, one: Archive) -> Source:
@@ -129,6 +134,8 @@ def dicomweb_settings(settings: Config) -> DicomwebSettings:
         spool_bytes=settings.dimse.spool_bytes,
         object_bytes=settings.limits.object_bytes,
         max_results=settings.dicomweb.max_results,
+        body_seconds=settings.limits.http_body_seconds,
+        bytes_per_second=settings.limits.http_bytes_per_second,
         render=render_limits(settings),
     )
 
@@ -141,6 +148,18 @@ def front(settings: Config) -> Front:
         http_tls(settings),
         settings.fhir.trusted_proxies,
         plain=settings.allow_insecure_listen,
+        patience=patience(settings),
+    )
+
+
+def patience(settings: Config) -> Patience:
+    """What connections to the HTTP port may cost."""
+    limits = settings.limits
+    return Patience(
+        limits.http_connections,
+        limits.http_head_seconds,
+        limits.http_idle_seconds,
+        settings.dicomweb.stall_seconds,
     )
 
 
@@ -177,18 +196,56 @@ def access(settings: Config) -> AccessSettings | None:
 
 def http_tls(settings: Config) -> ssl.SSLContext | None:
     """TLS of the HTTP port (1.2 and later); None: there is none. Raises Misconfigured."""
-    tls = settings.fhir.tls
+    return _server_tls("fhir.tls", settings.fhir.tls)
+
+
+def dimse_tls(settings: Config) -> ssl.SSLContext | None:
+    """TLS of the DIMSE port, by BCP 195 (PS3.15 B.12); None: there is none. Raises Misconfigured."""
+    context = _server_tls("dimse.tls", settings.dimse.tls)
+    if context is not None:
+        context.set_ciphers(_BCP_195)
+    return context
+
+
+_BCP_195 = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; all suites of TLS 1.3 are fit (RFC 9325 4.2)."""
+
+
+def calling_tls(settings: Config) -> ssl.SSLContext:
+    """TLS with peers that we call. Raises Misconfigured.
+
+    Whoever shows a certificate of `dimse.tls.ca` is trusted, as PS3.15 B.12 leaves it to the site; by the
+    authorities of the machine, the certificate has to name the host as well.
+    """
+    tls = settings.dimse.tls
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        context.set_ciphers(_BCP_195)
+        context.check_hostname = tls.ca is None
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
+    except OSError as exc:
+        raise _unfit("dimse.tls") from exc
+    return context
+
+
+def _server_tls(name: str, tls: HttpTls | DimseTls) -> ssl.SSLContext | None:
     if tls.certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
         if tls.ca is not None:
             context.load_verify_locations(tls.ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as exc:
-        raise Misconfigured("fhir.tls: certificate, key or ca cannot be read, or don't fit") from exc
+        raise _unfit(name) from exc
     return context
+
+
+def _unfit(name: str) -> Misconfigured:
+    return Misconfigured(f"{name}: certificate, key or ca cannot be read, or don't fit")
 
 
 def configured_id_key(settings: Config) -> bytes:
@@ -209,6 +266,7 @@ def dimse_settings(settings: Config) -> DimseSettings:
         max_associations=dimse.max_associations,
         max_pdu=dimse.max_pdu,
         require_called_ae=dimse.require_called_ae,
+        tls=dimse_tls(settings),
         limits=replace(
             DimseLimits(),
             pdu=limits.pdu_bytes,
@@ -224,8 +282,19 @@ def dimse_settings(settings: Config) -> DimseSettings:
 
 
 def dimse_peers(settings: Config) -> list[DimsePeer]:
-    """Who may call, and whom may be called."""
+    """Who may call, and who may be called. Raises Misconfigured."""
+    tls = calling_tls(settings) if any(peer.tls for peer in settings.peers) else None
     return [
-        DimsePeer(peer.ae_title, peer.host, frozenset(peer.services or ()), peer.port)
+        DimsePeer(
+            peer.ae_title, peer.host, frozenset(peer.services or ()), peer.port, tls if peer.tls else None
+        )
+        for peer in settings.peers
+    ]
+
+
+def shown_peers(settings: Config) -> list[ShownPeer]:
+    """The peers as pages show them."""
+    return [
+        ShownPeer(peer.ae_title, peer.host, peer.port, tuple(sorted(peer.services or ())))
         for peer in settings.peers
     ]

@@ -51,14 +51,13 @@ def get(server: HttpServer, path: str, **headers: str) -> requests.Response:
 def test_what_is_for_operators(
     serve: Callable[..., HttpServer], issuer: Issuer, scope: str | None, status: int
 ) -> None:
-    """Metrics and pages need a scope; health is for everybody, its reasons for operators."""
+    """Metrics need a scope; health is for everybody, its reasons for operators."""
     guarding = gate(issuer.settings())
     server = serve(Front(guarding))
     headers = {} if scope is None else issuer.bearer(scope)
-    for path in ("/metrics", "/"):
-        answer = get(server, path, **headers)
-        assert answer.status_code == status
-        assert ("WWW-Authenticate" in answer.headers) is (status != 200)
+    answer = get(server, "/metrics", **headers)
+    assert answer.status_code == status
+    assert ("WWW-Authenticate" in answer.headers) is (status != 200)
     assert get(server, "/health/live").status_code == 200
     ready = get(server, "/health/ready", **headers)
     assert ready.status_code == 503

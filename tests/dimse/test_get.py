@@ -546,3 +546,47 @@ def test_what_others_hold_is_sent_too(sited: Callable[..., HoldingSite]) -> None
     assert numbers(last) == (0xB000, 2, 1, 0)
     assert failed is not None
     assert failed.FailedSOPInstanceUIDList == f"{SERIES}.51"
+
+
+class Endless:
+    """What is fetched and never comes to an end; `over` once nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def ask(self, _wanted: Wanted, _held: Sequence[str]) -> Further:
+        """One instance, of which more and more comes."""
+        return Further((f"{SERIES}.50",), self._pieces())
+
+    def _pieces(self) -> Iterator[Instance | None]:
+        try:
+            while not self.over.wait(0.01):
+                yield None
+        finally:
+            self.over.set()
+
+
+def test_a_cancel_ends_a_fetch(sited: Callable[..., HoldingSite]) -> None:
+    """While an instance is being fetched the requester is heard, and told how it stands."""
+    endless = Endless()
+    site = sited(ask=endless.ask)
+    scu = GetScu(site.port, [(CT, [EXPLICIT])])
+    responses = scu.association.send_c_get(whole_study(), STUDY_GET, msg_id=5)
+    first, _ = next(responses)
+    assert (first.Status, first.NumberOfRemainingSuboperations) == (0xFF00, 1)
+    scu.association.send_c_cancel(5, query_model=STUDY_GET)
+    *_, (last, _) = responses
+    scu.release()
+    assert (last.Status, last.NumberOfRemainingSuboperations) == (0xFE00, 1)
+    assert endless.over.wait(10)
+
+
+def test_who_leaves_ends_a_fetch(sited: Callable[..., HoldingSite]) -> None:
+    """Nothing more is fetched for a requester that is gone."""
+    endless = Endless()
+    site = sited(ask=endless.ask)
+    scu = GetScu(site.port, [(CT, [EXPLICIT])])
+    next(scu.association.send_c_get(whole_study(), STUDY_GET))
+    assert not endless.over.is_set()
+    scu.association.abort()
+    assert endless.over.wait(10)

@@ -413,3 +413,37 @@ def test_ipv6_is_listened_on(serve: Callable[..., Any]) -> None:
     association = entity.associate(("::1", 0, 0), house.port)  # type: ignore[arg-type]
     assert association.send_c_echo().Status == 0
     association.release()
+
+
+def test_who_is_and_was_connected(house: Any, wire: Any, wait_until: Callable[..., None]) -> None:
+    """An association is told with what it has brought so far, and after its end with how that was."""
+    with house.dial() as peer:
+        peer.associate(calling=b"MODALITY")
+        peer.send(wire.store())
+        assert peer.status() == 0
+        [now] = house.server.associations().now
+        assert (now.calling_ae, now.called_ae, now.address) == ("MODALITY", "PACSBRIDGE", "127.0.0.1")
+        assert (now.stored, now.refused, now.size, now.ended) == (1, 0, 100, None)
+        peer.send(wire.RELEASE)
+        assert peer.read()[0] == 6
+    wait_until(lambda: not house.connections)
+    found = house.server.associations()
+    [ended] = found.ended
+    assert (found.now, ended.outcome, ended.stored) == ([], "released", 1)
+    assert ended.since <= (ended.ended or 0)
+    assert found.callers["MODALITY"].stored == 1
+
+
+def test_a_refusal_counts_for_its_caller(house: Any, wire: Any, wait_until: Callable[..., None]) -> None:
+    """Both of one caller's associations in one sum; a connection without an association is nobody's."""
+    house.shelf.fault = errors.Unavailable("no room")
+    for _time in range(2):
+        with house.dial() as peer:
+            peer.associate(calling=b"MODALITY")
+            peer.send(wire.store())
+            assert peer.status() == 0xA700
+    with house.dial():
+        pass
+    wait_until(lambda: not house.connections)
+    [caller] = house.server.associations().callers.values()
+    assert (caller.associations, caller.stored, caller.refused) == (2, 0, 2)

@@ -115,14 +115,21 @@ class ObservedStore(Store):
 class Server:
     """The FHIR application under /fhir on a port of its own, and a client for it.
 
-    `asking` asks archives for what a search does not find, `gate` knows callers by their tokens. Links
-    lead to `BASE`, unless `port` is given: then they lead to itself.
+    `asking` asks archives for what a search does not find, `gate` knows callers by their tokens, `audit` is
+    who hears of events, and the log. Links lead to `BASE`, unless `port` is given: then they lead to itself.
     """
 
     def __init__(
-        self, store: Store, port: int = 0, asking: Any = None, gate: Any = None, **settings: Any
+        self,
+        store: Store,
+        port: int = 0,
+        asking: Any = None,
+        gate: Any = None,
+        audit: tuple[Any, Any] = (None, None),
+        **settings: Any,
     ) -> None:
         self.store = store
+        self._audit = audit
         self._gate = gate
         self._asking = asking
         self.port = port
@@ -149,7 +156,8 @@ class Server:
 
     async def _listen(self, settings: FhirSettings) -> None:
         app = web.Application()
-        app.add_subapp("/fhir", fhir_app(self.store, settings, self._executor, self._asking, self._gate))
+        more = (self._asking, self._gate, *self._audit)
+        app.add_subapp("/fhir", fhir_app(self.store, settings, self._executor, *more))
         self._runner = web.AppRunner(app, auto_decompress=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

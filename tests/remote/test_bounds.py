@@ -1,5 +1,6 @@
 """An answer's time and length have bounds, whatever the other side does."""
 
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -35,6 +36,30 @@ def test_silence(archive: HostileArchive, make_client: Callable[..., Client]) ->
     with pytest.raises(Unavailable, match=r"^no answer for 0\.2 s$"):
         client.get("/studies")
     assert elapsed(started) < 0.9
+
+
+def test_the_end_of_waiting(archive: HostileArchive, make_client: Callable[..., Client]) -> None:
+    """Closing a client ends the request under way, and the tries that would follow."""
+    archive.faults.extend([hang(30)] * 3)
+    client, found = make_client(answer_seconds=60), list[Exception]()
+
+    def ask() -> None:
+        try:
+            client.get("/studies")
+        except Unavailable as exc:
+            found.append(exc)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until = time.monotonic() + 10
+    while not archive.asked and time.monotonic() < until:
+        time.sleep(0.01)
+    client.close()
+    thread.join(10)
+    assert [str(exc) for exc in found] == ["shutting down"]
+    with pytest.raises(Unavailable):
+        client.get("/studies")
+    assert len(archive.asked) == 1
 
 
 def test_silence_in_the_middle(archive: HostileArchive, make_client: Callable[..., Client]) -> None:

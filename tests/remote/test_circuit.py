@@ -162,3 +162,19 @@ def test_threads_send_one() -> None:
     for thread in threads:
         thread.join(10)
     assert through == [True]
+
+
+def test_somebody_who_cannot_wait_may_try_at_once() -> None:
+    """One request, as if the pause were over; where nothing has failed nothing changes."""
+    clock = Clock(0)
+    one = circuit(clock)
+    one.hurry()
+    assert (one.state, one.left) == ("closed", None)
+    one.failed(60.0, "HTTP 503")
+    assert (one.state, one.left) == ("open", 60.0)
+    with pytest.raises(Unavailable, match=r"failed lately \(HTTP 503\) and is left alone"):
+        one.check()
+    one.hurry()
+    assert (one.state, one.left, one.check()) == ("half-open", 0.0, True)
+    with pytest.raises(Unavailable):
+        one.check()

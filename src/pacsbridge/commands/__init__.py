@@ -2,5 +2,6 @@
 
 serving      serve, demo          translating  translate
 storing      import, migrate, reindex          asking  check, why, dead-letters, sync
-viewing      viewer
+verifying    verify, backup                     health       health
+viewing      viewer               manual       manual
 """

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pacsbridge import archives, opening, runtime
+from pacsbridge.bridge.archive_measuring import measured
 from pacsbridge.bridge.archive_rounds import Rounds
 from pacsbridge.bridge.archive_rules import Tally
 from pacsbridge.bridge.archive_state import ArchiveState
@@ -41,7 +42,12 @@ class _Outcome:
 @click.command()
 @click.argument("source", required=False)
 @click.option("--full", is_flag=True, help="List everything the archive has, and find what is gone.")
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="The same for studies since a day.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    help="The same for studies since a day, such as 2026-01-31.",
+)
 @config_option
 @json_option
 def sync(source: str | None, full: bool, since: datetime | None, file: Path | None, as_json: bool) -> None:
@@ -70,7 +76,9 @@ def _synced(settings: Config, source: Source, store: Store, round_: Callable[[Ro
     with archives.connected(settings, source) as connection, _watched(source.name) as told:
         rounds = connection.rounds(store, opening.now, told)
         try:
-            return _Outcome(source.name, round_(rounds))
+            with measured(rounds):
+                tally = round_(rounds)
+            return _Outcome(source.name, tally)
         except PacsbridgeError as exc:
             rounds.note_failure(exc)
             return _Outcome(source.name, rounds.tally, str(exc))

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pacsbridge import opening
+from pacsbridge.bridge.explaining import NOTHING, Section, sections
 from pacsbridge.checking import Finding, check_all
 from pacsbridge.commands.answering import (
     FAILED,
@@ -20,6 +21,7 @@ from pacsbridge.commands.answering import (
     json_text,
     settings_of,
 )
+from pacsbridge.config import Config
 from pacsbridge.config.effective import effective
 from pacsbridge.store.engine import embedded_file
 from pacsbridge.store.store import Store
@@ -57,39 +59,34 @@ def why(key: str, file: Path | None, as_json: bool) -> None:
     """What is known of a UID, accession or patient ID: where it came from, what failed, what is queued."""
     with answering(), closing(opened(file)) as store:
         found = store.why(key)
+    told = sections(found)
     if as_json:
         click.echo(json_text(found))
     else:
-        _print_findings(found)
-    if not any(found["counts"].values()):
-        fail("nothing is known under that key")
+        _print_findings(told)
+    if not told:
+        fail(NOTHING)
 
 
-def _print_findings(found: Mapping[str, Any]) -> None:
-    for kind, count in found["counts"].items():
-        for row in found[kind]:
-            click.echo(_HEADINGS[kind])
-            for name, value in row.items():
-                if value is not None:
-                    click.echo(f"  {name:<16} {value}")
-        if count > len(found[kind]):
-            click.echo(f"… and {count - len(found[kind])} more {kind.replace('_', ' ')}")
-
-
-_HEADINGS = {
-    "studies": "study",
-    "instances": "instance",
-    "issues": "issue",
-    "conflicts": "conflict",
-    "dead_letters": "dead letter",
-    "reports": "report of an archive",
-}
+def _print_findings(told: Sequence[Section]) -> None:
+    for section in told:
+        for record in section.records:
+            click.echo(section.heading)
+            for name, value in record:
+                click.echo(f"  {name:<16} {value}")
+        if section.rest is not None:
+            click.echo(section.rest)
 
 
 def opened(file: Path | None) -> Store:
     """The store, which these commands ask and never make."""
     settings = settings_of(file)
+    need_store(settings)
+    return opening.open_store(settings)
+
+
+def need_store(settings: Config) -> None:
+    """Fail where there is no embedded database yet: to ask for one must not make it."""
     path = embedded_file(settings.store.url, settings.data_dir)
     if path is not None and not path.exists():
         fail(f"no store at {path}")
-    return opening.open_store(settings)

@@ -9,6 +9,7 @@ import click
 
 from pacsbridge import demo, runtime
 from pacsbridge.commands.answering import answering, config_option, configure_logs, settings_of
+from pacsbridge.commands.notifying import READY, STOPPING, notify
 from pacsbridge.runtime import Runtime
 
 
@@ -28,16 +29,32 @@ def _until_signal(running: Runtime, then: Callable[[], None] = lambda: None) -> 
         signal.signal(number, lambda _number, _frame: stop.set())
     running.start()
     runtime.settle()
+    notify(READY)
     try:
         then()
         stop.wait()
     finally:
+        notify(STOPPING)
         running.stop()
 
 
 @click.command(name="demo")
-@click.option("--dimse-port", type=click.IntRange(0, 65535), default=11112, show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The HTTP port.")
+@click.option(
+    "--dimse-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=11112,
+    show_default=True,
+    help="The DIMSE port.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=8080,
+    show_default=True,
+    help="The HTTP port.",
+)
 def demo_(dimse_port: int, port: int) -> None:
     """Serve sample studies from a temporary folder, and print what to try."""
     with answering(), demo.settings(dimse_port, port) as settings:

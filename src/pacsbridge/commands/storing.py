@@ -98,7 +98,10 @@ def _report_import(tally: _Tally, as_json: bool) -> None:
 def migrate(file: Path | None) -> None:
     """Bring the database's schema up to date."""
     with answering():
-        done = opening.migrate(settings_of(file))
+        settings = settings_of(file)
+        done = opening.migrate(settings)
+        if (log := opening.open_audit_log(settings)) is not None:
+            log.close()
         click.echo(f"{done} migrations run" if done else "the schema is up to date")
 
 

@@ -41,7 +41,12 @@ class Auth:
         "or where tokens are asked about (RFC 7662).",
         example="https://login.example/introspect",
     )
-    client_id: str | None = key(kinds.TEXT, None, "Our name when we ask about tokens,", example="pacsbridge")
+    client_id: str | None = key(
+        kinds.TEXT,
+        None,
+        "Our name when people sign in for the pages, and when we ask about tokens,",
+        example="pacsbridge",
+    )
     client_secret_file: Path | None = key(
         kinds.PATH, None, "and the file with our secret.", example="/run/secrets/introspection"
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from urllib.parse import urlsplit
 
-from pacsbridge.config.schema import Auth, Config, Endpoint, Source
+from pacsbridge.config.schema import Audit, Auth, Config, Endpoint, Source
 from pacsbridge.errors import Misconfigured
 from pacsbridge.kernel.publication import EndpointSpec, Publication
 
@@ -70,7 +70,7 @@ def _exposed(config: Config) -> Iterator[str]:
     if config.allow_insecure_listen:
         return
     ways = (
-        ("dimse.host", config.dimse.host, ["DIMSE callers don't authenticate"]),
+        ("dimse.host", config.dimse.host, list(_open_to_callers(config))),
         ("fhir.host", config.fhir.host, list(_open(config))),
     )
     for name, host, lacks in ways:
@@ -79,6 +79,12 @@ def _exposed(config: Config) -> Iterator[str]:
                 f"{name}: {host} can be reached from other machines, and {' and '.join(lacks)}; "
                 "listen on 127.0.0.1, or set allow_insecure_listen = true if the network in front is trusted"
             )
+
+
+def _open_to_callers(config: Config) -> Iterator[str]:
+    """What others on the network could do with the DIMSE port."""
+    if config.dimse.tls.ca is None:
+        yield "DIMSE callers don't authenticate (dimse.tls with ca)"
 
 
 def _open(config: Config) -> Iterator[str]:
@@ -246,12 +252,12 @@ def _source_endpoints(source: Source) -> Iterator[str]:
         yield str(exc)
 
 
-def _http_tls(config: Config) -> Iterator[str]:
-    tls = config.fhir.tls
-    if (tls.certificate is None) != (tls.key is None):
-        yield "fhir.tls: certificate and key are given together"
-    if tls.ca is not None and tls.certificate is None:
-        yield "fhir.tls.ca needs fhir.tls.certificate"
+def _own_tls(config: Config) -> Iterator[str]:
+    for name, tls in (("fhir.tls", config.fhir.tls), ("dimse.tls", config.dimse.tls)):
+        if (tls.certificate is None) != (tls.key is None):
+            yield f"{name}: certificate and key are given together"
+        if tls.ca is not None and tls.certificate is None:
+            yield f"{name}.ca needs {name}.certificate"
 
 
 def _auth(config: Config) -> Iterator[str]:
@@ -286,6 +292,29 @@ def _auth_in_the_clear(config: Config) -> Iterator[str]:
             )
 
 
+def _audit(config: Config) -> Iterator[str]:
+    audit = config.audit
+    syslog = (audit.syslog_ca, audit.syslog_certificate, audit.syslog_key)
+    if any(syslog) and not str(audit.syslog_url).startswith("tls:"):
+        yield "audit.syslog_ca, syslog_certificate and syslog_key are for a syslog_url of tls://"
+    if audit.syslog_key is not None and audit.syslog_certificate is None:
+        yield "audit.syslog_key needs audit.syslog_certificate"
+    yield from _audit_repository(audit)
+
+
+def _audit_repository(audit: Audit) -> Iterator[str]:
+    """How the FHIR server that audit events go to is asked."""
+    if (audit.fhir_username is None) != (audit.fhir_password_file is None):
+        yield "audit.fhir_username and audit.fhir_password_file are given together"
+    credentials = (audit.fhir_username, audit.fhir_bearer_token_file)
+    if None not in credentials:
+        yield "audit.fhir_username and audit.fhir_bearer_token_file: one kind of authentication can be used"
+    if any((*credentials, audit.fhir_ca)) and audit.fhir_url is None:
+        yield "audit: what is said of the FHIR server needs audit.fhir_url"
+    if any(credentials) and audit.fhir_url is not None and _is_readable(audit.fhir_url):
+        yield f"audit.fhir_url: {audit.fhir_url} would get credentials over http, where others may read along"
+
+
 _SOURCE_CHECKS: tuple[Callable[[Source], Iterator[str]], ...] = (
     _one_authentication,
     _basic,
@@ -297,7 +326,7 @@ _SOURCE_CHECKS: tuple[Callable[[Source], Iterator[str]], ...] = (
 
 _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _exposed,
-    _http_tls,
+    _own_tls,
     _auth,
     _auth_in_the_clear,
     _without_name,
@@ -310,4 +339,5 @@ _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _sources,
     _password_of_a_file,
     _publication,
+    _audit,
 )

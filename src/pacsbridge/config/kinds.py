@@ -147,6 +147,13 @@ def _http(text: str) -> bool:
     )
 
 
+def _syslog(text: str) -> bool:
+    """Whether this is the address of a syslog receiver; a port out of range raises."""
+    parts = urlsplit(text)
+    bare = not (parts.path.strip("/") or parts.query or parts.fragment) and parts.username is None
+    return parts.scheme in ("udp", "tcp", "tls") and bool(parts.hostname) and bare and parts.port != 0
+
+
 def _base_url(value: Any) -> str:
     text: str = _typed(str, value).rstrip("/")
     if not _http(text) or urlsplit(text).query:
@@ -244,6 +251,16 @@ CHARSET = Kind(
 )
 BASE_URL = Kind("an http or https URL without query and credentials", _base_url, literal=True)
 URL = Kind("an http or https URL without credentials", _matching(_http), literal=True)
+SYSLOG = Kind(
+    "the address of a syslog receiver such as tls://audit.example:6514 (udp, tcp, tls)",
+    _matching(_syslog),
+    literal=True,
+)
+VIEWER = Kind(
+    "an http or https URL with {study_uid} in it",
+    _matching(lambda text: text.count("{study_uid}") == 1 and _http(text.replace("{study_uid}", "1.2"))),
+    literal=True,
+)
 URI = Kind(
     "an absolute URI such as urn:oid:1.2.3 or http://hospital.example/ids", _matching(is_uri), literal=True
 )

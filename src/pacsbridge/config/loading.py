@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from pacsbridge import __version__
 from pacsbridge.config.checks import faults_between, with_derived
 from pacsbridge.config.kinds import Kind, Planned
-from pacsbridge.config.schema import ENTRIES, PLANNED, SECTIONS, Config
+from pacsbridge.config.schema import ENTRIES, SECTIONS, Config
 from pacsbridge.config.table import Entry, Section, entries, joined, within
 from pacsbridge.errors import Misconfigured
 
@@ -162,8 +162,6 @@ def _stranger(path: str, array: str) -> str | None:
     """What is wrong with a path in a member of `array`; None when it may be given there."""
     if (home := _HOME.get(path)) == array:
         return None
-    if (feature := _feature(path)) is not None:
-        return f"{path}: {_not_yet(feature)}"
     if _is_plain_table(path):
         return f"{path} must be a table: [{path}]"
     if home:
@@ -176,11 +174,6 @@ def _outermost(below: str, array: str) -> str:
     return below if _HOME[below] == array else _outermost(_HOME[below], array)
 
 
-def _feature(path: str) -> str | None:
-    """The planned feature that a path belongs to."""
-    return next((PLANNED[one] for one in PLANNED if f"{path}.".startswith(f"{one}.")), None)
-
-
 def _unknown_key(path: str) -> str:
     near = _nearest(path)
     return f"{path} is not a known key" + (f"; the nearest is {near}" if near else "")
@@ -188,7 +181,7 @@ def _unknown_key(path: str) -> str:
 
 def _nearest(path: str) -> str | None:
     """The key of the same name in another table, else the one that is spelt most alike."""
-    known = [*_KEYS, *_TABLES, *PLANNED]
+    known = [*_KEYS, *_TABLES]
     same = (one for one in known if one.rpartition(".")[2] == path.rpartition(".")[2])
     return next(same, None) or next(iter(difflib.get_close_matches(path, known, 1, 0.7)), None)
 

@@ -2,11 +2,11 @@
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pacsbridge.config.schema import ENTRIES, PLANNED, SECTIONS
+from pacsbridge.config.schema import ENTRIES, SECTIONS
 from pacsbridge.config.table import Entry, Section
 
 _WIDTH = 100
@@ -23,8 +23,12 @@ _HEAD = """\
 _REFERENCE_HEAD = """\
 # Configuration
 
-`pacsbridge.toml` in this folder holds every key with its default; copy what you change. The file is named by
-`--config`, else by `PACSBRIDGE_CONFIG`, else it is `./pacsbridge.toml`; without a file the defaults hold.
+`pacsbridge.toml` in this folder holds every key with its default; copy what you change.
+"""
+
+RULES = """\
+The file is named by `--config`, else by `PACSBRIDGE_CONFIG`, else it is `./pacsbridge.toml`; without a file
+the defaults hold.
 
 The environment overrides the file: `PACSBRIDGE__FHIR__PORT=8081` is `fhir.port`, `PACSBRIDGE__DATA_DIR` is
 `data_dir`; lists and tables are written as JSON or TOML. An array of tables is a JSON array in place of all
@@ -35,6 +39,7 @@ settings in force with secrets masked. Relative paths are taken from the working
 A key that is not known, or a value that does not fit, ends the command with exit code 2 and a line that names
 the file, the key, what is expected and the nearest known key.
 """
+"""How settings are found and read, in Markdown."""
 
 
 def toml(value: Any) -> str:
@@ -58,7 +63,7 @@ def _is_relative(value: Any) -> bool:
 def annotated() -> str:
     """The default configuration file, with the meaning of every key above it."""
     parts = [_HEAD, *("\n".join(_section_lines(one)) for one in SECTIONS)]
-    return "\n".join(parts) + "\n".join(["", *_planned_lines()]) + "\n"
+    return "\n".join(parts)
 
 
 def _section_lines(of: Section) -> Iterator[str]:
@@ -101,14 +106,21 @@ def _assignment(entry: Entry, without_default: str = "") -> str:
     return f"{'' if _has_default(entry) else without_default}{entry.name} = {toml(value)}"
 
 
-def _planned_lines() -> Iterator[str]:
-    yield "# Names that are taken for later versions; a file that has one is refused:"
-    yield from (f"#   {path}: {feature}" for path, feature in PLANNED.items())
-
-
 def markdown() -> str:
     """The reference of every key, one table a section."""
-    return "\n".join([_REFERENCE_HEAD, *(_section_table(one) for one in SECTIONS), *_planned_markdown(), ""])
+    return f"{_REFERENCE_HEAD}\n{RULES}\n{tables()}\n"
+
+
+def tables(only: Collection[str] = ()) -> str:
+    """The keys alone; of some sections, by their paths in the file, or of all with what is planned."""
+    if only:
+        return "\n".join(_section_table(one) for one in SECTIONS if one.path in only)
+    return "\n".join(_section_table(one) for one in SECTIONS)
+
+
+def titles() -> list[str]:
+    """The tables of the file as they are written there."""
+    return [_title(one) for one in SECTIONS if one.path]
 
 
 def _section_table(of: Section) -> str:
@@ -133,9 +145,3 @@ def _default(entry: Entry) -> str:
     if entry.key.derived:
         return entry.key.derived
     return f"`{toml(entry.default)}`" if entry.default not in (None, "") else "none"
-
-
-def _planned_markdown() -> Iterator[str]:
-    yield "## Not in this version\n"
-    yield "These names are taken; a configuration that has one is refused with a line that says so.\n"
-    yield from (f"- `{path}`: {feature}" for path, feature in PLANNED.items())

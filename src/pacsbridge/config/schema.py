@@ -12,6 +12,7 @@ from pathlib import Path
 from pacsbridge.config import kinds
 from pacsbridge.config.access import Auth as Auth
 from pacsbridge.config.access import HttpTls as HttpTls
+from pacsbridge.config.audit import Audit as Audit
 from pacsbridge.config.dimse import SERVICES as SERVICES
 from pacsbridge.config.dimse import Dimse as Dimse
 from pacsbridge.config.dimse import Peer as Peer
@@ -19,6 +20,7 @@ from pacsbridge.config.kinds import MIB
 from pacsbridge.config.sources import Endpoint as Endpoint
 from pacsbridge.config.sources import Source as Source
 from pacsbridge.config.table import Entry, Section, entries, key, section, sections, tables
+from pacsbridge.config.web import Web as Web
 from pacsbridge.logs import LEVELS
 
 
@@ -249,7 +251,25 @@ class Limits:
         "What a deflated data set may yield before its header is complete.",
     )
     http_body_bytes: int = key(kinds.whole(1024, 1024 * MIB), MIB, "The longest body of a FHIR request.")
-    http_body_seconds: float = key(kinds.number(0.1, 3600), 20.0, "How long a client may take to send it.")
+    http_body_seconds: float = key(
+        kinds.number(0.1, 3600),
+        15.0,
+        "How long a client may take to send it, or keep us waiting in the course of a STOW-RS body,",
+    )
+    http_bytes_per_second: int = key(
+        kinds.whole(1, 1 << 40), 8192, "and one second more for each so many bytes of that."
+    )
+    http_connections: int = key(
+        kinds.whole(10, 100_000),
+        500,
+        "HTTP connections at a time; beyond, one that waits for a request makes room, else it is 503.",
+    )
+    http_head_seconds: float = key(
+        kinds.number(0.1, 3600), 15.0, "How long the head of an HTTP request may take, and a TLS handshake."
+    )
+    http_idle_seconds: float = key(
+        kinds.number(1, 3600), 15.0, "How long an HTTP connection may wait for its first or next request."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +297,7 @@ class Config:
     fhir: Fhir = section(Fhir)
     auth: Auth = section(Auth)
     dicomweb: Dicomweb = section(Dicomweb)
+    web: Web = section(Web)
     endpoints: tuple[Endpoint, ...] = tables(Endpoint, "endpoint")
     store: Store = section(Store)
     blobs: Blobs = section(Blobs)
@@ -284,13 +305,9 @@ class Config:
     mapping: Choices = section(Choices)
     limits: Limits = section(Limits)
     log: Log = section(Log)
+    audit: Audit = section(Audit)
     file: Path | None = field(default=None, compare=False)
 
-
-PLANNED: Mapping[str, str] = {
-    "dimse.tls": "DIMSE over TLS",
-}
-"""Keys and tables whose names are taken and whose features this version lacks."""
 
 SECTIONS: tuple[Section, ...] = tuple(sections(Config))
 """Every table of the file in its order, the top first."""

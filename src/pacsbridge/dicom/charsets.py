@@ -255,14 +255,15 @@ _WRITTEN = {
 
 def _known(term: str) -> bool:
     """Whether the term is spelt as PS3.3 C.12.1.1.2 defines it."""
-    return term in _DEFINED_TERMS
+    return term in DEFINED_TERMS
 
 
-_DEFINED_TERMS = frozenset(
+DEFINED_TERMS = frozenset(
     {"", *_WHOLE, "ISO_IR 13", "ISO 2022 IR 13", "ISO 2022 IR 6", "ISO_IR 6"}
     | {f"ISO 2022 IR {number}" for number in (58, 87, 149, 159)}
     | {f"{form} {number}" for number, _, _ in _LATIN_ROWS for form in ("ISO_IR", "ISO 2022 IR")}
 )
+"""The defined terms of PS3.3 C.12.1.1.2, as they are spelt there."""
 
 # A codec that this Python lacks is found out at import, not while an instance is read.
 for _coded in (*_G0.values(), *_G1.values()):

@@ -35,7 +35,7 @@ _SMALL = 4 << 20
 _META_HEAD = Struct("<HHHH").unpack_from
 _META_LENGTH = Struct("<L").unpack_from
 _META_ELEMENTS = 64
-_SOP_CLASS, _TRANSFER_SYNTAX = 0x0002, 0x0010
+_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
 
 
 class Window(NamedTuple):
@@ -68,6 +68,7 @@ class _Meta(NamedTuple):
     sop_class_uid: str = ""
     transfer_syntax_uid: str = ""
     offset: int = 0
+    sop_instance_uid: str = ""
 
 
 def locate(source: Source, transfer_syntax_uid: str | None, limits: Limits) -> Located:
@@ -82,6 +83,11 @@ def locate(source: Source, transfer_syntax_uid: str | None, limits: Limits) -> L
     layout = _layout(window.buffer, start, uid)
     contradicted = bool(uid) and layout != layout_of(uid)
     return Located(window, start, layout, uid or transfer_syntax_of(layout), contradicted, meta.offset)
+
+
+def named_in(head: bytes) -> str:
+    """The SOP Instance UID that a Part 10 head names (0002,0003), "" where it names none (PS3.10 7.1)."""
+    return _read_meta(head).sop_instance_uid
 
 
 def _open(source: Source) -> Window:
@@ -111,9 +117,11 @@ def _read_meta(window: bytes) -> _Meta:
             break
         element, start, length = _meta_head(window, position)
         position = start + length
-        if element in (_SOP_CLASS, _TRANSFER_SYNTAX) and length <= 64:
+        if element in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX) and length <= 64:
             found[element] = window[start:position].decode("ascii", "replace").strip(PADDING)
-    return _Meta(found.get(_SOP_CLASS, ""), found.get(_TRANSFER_SYNTAX, ""), position)
+    return _Meta(
+        found.get(_SOP_CLASS, ""), found.get(_TRANSFER_SYNTAX, ""), position, found.get(_SOP_INSTANCE, "")
+    )
 
 
 def _meta_head(window: bytes, position: int) -> tuple[int, int, int]:

@@ -6,9 +6,11 @@ from concurrent.futures import Executor
 
 from aiohttp import web
 
+from pacsbridge.access.auditing import Witness, audited
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import guard
 from pacsbridge.blobs.packs import Packs
+from pacsbridge.dicomweb.auditing import teller
 from pacsbridge.dicomweb.bulkdata import bulkdata
 from pacsbridge.dicomweb.confining import confine
 from pacsbridge.dicomweb.faults import Handler, answer_faults, mark
@@ -57,16 +59,19 @@ def dicomweb_app(
     entrance: Entrance | None = None,
     proxy: Proxy | None = None,
     gate: Gate | None = None,
+    witness: Witness | None = None,
 ) -> web.Application:
     """The application to be mounted under `/dicomweb`; `executor` runs all that blocks.
 
     `entrance`: where stored instances go; without it there is no storing (501). `proxy`: what reads archives.
     `gate` knows callers by their tokens; without it everybody may have everything.
+    `witness` hears what happens.
     """
     guards = [] if gate is None else [guard(gate), confine(gate)]
-    app = web.Application(middlewares=[answer_faults, *guards])
+    audit = [] if witness is None else [audited(witness, teller(witness))]
+    app = web.Application(middlewares=[*audit, answer_faults, *guards])
     app.on_response_prepare.append(mark)
-    courier = Courier(packs, executor, settings.stall_seconds)
+    courier = Courier(packs, executor)
     describing = asyncio.Semaphore(settings.metadata_jobs)
     app[SERVICE] = Service(store, packs, settings, executor, courier, describing)
     app[SHELF] = Shelf()

@@ -30,7 +30,8 @@ from pacsbridge.store.store import Store
 STUDIES = web.RequestKey("pacsbridge_studies", frozenset[str])
 """The Study Instance UIDs to which a search is confined; without it, to none."""
 
-_LISTS = frozenset({"studies", "series", "instances"})
+LISTS = frozenset({"studies", "series", "instances"})
+"""The last names of paths that list what matches; what stands behind one is a resource."""
 _PAGE = 500
 _NO_UID = frozenset({""})
 
@@ -57,7 +58,7 @@ def _letter(method: str, path: str) -> str:
     """The interaction of SMART that a request is."""
     if method not in ("GET", "HEAD"):
         return "c"
-    return "s" if path.rpartition("/")[2] in _LISTS else "r"
+    return "s" if path.rpartition("/")[2] in LISTS else "r"
 
 
 async def _studies(request: web.Request, letter: str, patient: str, base_url: str) -> frozenset[str]:

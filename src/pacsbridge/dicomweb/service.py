@@ -25,6 +25,7 @@ class DicomwebSettings:
     threads of the executor may read headers for metadata at once, so that other requests keep some;
     `store_jobs`: the same for storing. An instance up to `spool_bytes` is received in memory, one above
     `object_bytes` is refused. `max_results`: results of one search at most.
+    A body to be stored may take `body_seconds`, and one more for each `bytes_per_second` that it brings.
     `render`: what may be taken to make pictures; None: none are made.
     """
 
@@ -35,6 +36,8 @@ class DicomwebSettings:
     spool_bytes: int = 8 << 20
     object_bytes: int = 2048 << 20
     max_results: int = 10_000
+    body_seconds: float = 15.0
+    bytes_per_second: int = 8192
     render: Limits | None = None
 
 

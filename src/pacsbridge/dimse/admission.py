@@ -64,6 +64,7 @@ def admit(assoc: Association, request: A_ASSOCIATE, register: Register, member: 
     refusal = _refusal(caller, register, member)
     if refusal is not None:
         _reject(assoc, caller, refusal)
+        register.watch.rejected(caller, refusal)
         return None
     terms = _terms(request, register.settings.services, register.directory.services(caller.peer))
     _accept(assoc, request, terms, _held(request, terms, register))

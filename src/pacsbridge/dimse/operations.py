@@ -45,6 +45,7 @@ class Exchange:
 
     `storage`: SOP class and transfer syntax → the presentation context in which the peer takes instances.
     `cancelled`: the peer wants no more. `answers`: its responses to requests of ours, the oldest first.
+    `address`: where the peer calls from. `sent`, `failed`: instances of a retrieval so far.
     """
 
     request: Command
@@ -59,6 +60,9 @@ class Exchange:
     storage: Mapping[tuple[str, str], int] = field(default_factory=dict)
     cancelled: bool = False
     answers: deque[Command] = field(default_factory=deque)
+    address: tuple[str, int] = ("", 0)
+    sent: int = 0
+    failed: int = 0
 
     def message(self, encoded: bytes, data: bytes | None = None, context_id: int | None = None) -> bytes:
         """A command set and its data set as P-DATA-TF PDUs; the context is the request's by default."""

@@ -14,6 +14,8 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
 
+from pacsbridge.bridge import association_log
+from pacsbridge.dimse.account import account, wall
 from pacsbridge.dimse.admission import admit
 from pacsbridge.dimse.line import Notice
 from pacsbridge.dimse.pdu import (
@@ -61,6 +63,8 @@ class Provider(DULServiceProvider):
         self._retiring = False
         self._outcome = ""
         self._since = self._began = time.monotonic()
+        self._called = wall()
+        self._ended: int | None = None
 
     def attach(self, connection: Connection) -> None:
         """Gives the provider its connection, which pynetdicom knows as `socket` until it has closed it."""
@@ -113,7 +117,17 @@ class Provider(DULServiceProvider):
         if self._receiver is not None:
             self._receiver.discard()
             self._receiver.report(self._outcome or "ended")
+            self._register.watch.ended(
+                self._receiver.caller, self._receiver.statuses, self._outcome or "ended"
+            )
+        self._ended = wall()
         self._register.leave(self)
+
+    def account(self) -> association_log.Association | None:
+        """The association as it stands; None before there is one."""
+        if self._receiver is None:
+            return None
+        return account(self._receiver, self._called, self._ended, self._outcome or "ended")
 
     def _turn(self) -> None:
         """One step: what the state machine has to do comes before what the peer has sent."""

@@ -115,7 +115,7 @@ class Receiver:
         wake: Callable[[], object] = bool,
     ) -> None:
         self._contexts = contexts
-        self._caller = caller
+        self.caller = caller
         self._outlet = outlet
         self._limits = limits
         self.max_length = max_length
@@ -246,18 +246,19 @@ class Receiver:
         try:
             identifier = operations.identifier(data)
         except Exception as fault:
-            return command.response(request, *operations.refuse(service, fault, self._caller.calling_ae))
+            return command.response(request, *operations.refuse(service, fault, self.caller.calling_ae))
         exchange = operations.Exchange(
             request,
             identifier,
             self._context_id,
             context.transfer_syntax,
             context.abstract_syntax,
-            self._caller.calling_ae,
+            self.caller.calling_ae,
             context.relational,
             context.combined_times,
             self.max_length,
             _provided(self._contexts),
+            address=self.caller.address,
         )
         self._running = Running(self._outlet.operations[service], exchange)
         return None
@@ -294,7 +295,7 @@ class Receiver:
         """Status and Error Comment of an N-ACTION."""
         syntax = self._context.transfer_syntax
         line = AssociationLine(self.notices, self._context_id, syntax, self._outlet.ae_title)
-        calling_ae = self._caller.calling_ae
+        calling_ae = self.caller.calling_ae
         try:
             asked = actions.request(request, data, syntax, calling_ae)
             cast(Commit, self._outlet.commit)(asked, line)
@@ -325,7 +326,7 @@ class Receiver:
             stored = self._stored(request, data)
         except Exception as fault:
             if self._outlet.refused is not None:
-                self._outlet.refused(self._caller, command.uid(request.sop_instance_uid), fault)
+                self._outlet.refused(self.caller, command.uid(request.sop_instance_uid), fault)
             raise
         try:
             self._outlet.adopt(stored)
@@ -340,7 +341,7 @@ class Receiver:
             raise errors.NotUnderstood("a C-STORE request without a data set")
         self.bytes += data.size
         names = _names(request)
-        caller = self._caller
+        caller = self.caller
         transfer_syntax = self._context.transfer_syntax
         content = data.content()
         return Stored(
@@ -360,8 +361,8 @@ class Receiver:
         log.info(
             "association ended",
             outcome=outcome,
-            calling_ae=self._caller.calling_ae,
-            address=self._caller.address[0],
+            calling_ae=self.caller.calling_ae,
+            address=self.caller.address[0],
             stored=self.statuses.get(SUCCESS, 0),
             refused={f"0x{status:04X}": n for status, n in self.statuses.items() if status != SUCCESS},
             bytes=self.bytes,
@@ -372,7 +373,7 @@ class Receiver:
         known = isinstance(fault, errors.PacsbridgeError)
         (log.warning if known else log.error)(
             "instance refused",
-            calling_ae=self._caller.calling_ae,
+            calling_ae=self.caller.calling_ae,
             sop_instance_uid=command.uid(request.sop_instance_uid),
             status=f"0x{status_of(fault):04X}",
             reason=str(fault) if known else origin(fault),

@@ -5,9 +5,11 @@ import time
 from typing import Protocol
 
 from pacsbridge import metrics
+from pacsbridge.bridge.association_log import Association, AssociationLog, Associations
 from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.receive import Outlet
 from pacsbridge.dimse.settings import DimseSettings
+from pacsbridge.dimse.watch import Watch
 
 
 class Member(Protocol):
@@ -28,6 +30,9 @@ class Member(Protocol):
     def is_alive(self) -> bool:
         """Whether it still runs."""
 
+    def account(self) -> Association | None:
+        """Its association as it stands; None before there is one."""
+
 
 class Register:
     """The connections of one listener: those that have an association, and those that have not (yet)."""
@@ -41,10 +46,12 @@ class Register:
         self.settings = settings
         self.directory = directory
         self.outlet = outlet
+        self.watch = Watch()
         self._lock = threading.Lock()
         self._members: set[Member] = set()
         self._waiting: dict[Member, None] = {}
         self._associated: set[Member] = set()
+        self._ended = AssociationLog()
         self.closing = False
 
     def enter(self, member: Member) -> None:
@@ -78,9 +85,20 @@ class Register:
         with self._lock:
             self._members.discard(member)
             self._waiting.pop(member, None)
-            if member in self._associated:
+            associated = member in self._associated
+            if associated:
                 self._associated.remove(member)
                 metrics.DIMSE_ASSOCIATIONS.dec()
+        account = member.account() if associated else None
+        if account is not None:
+            self._ended.note(account)
+
+    def associations(self) -> Associations:
+        """Who is and was associated."""
+        with self._lock:
+            living = list(self._associated)
+        accounts = (member.account() for member in living)
+        return self._ended.with_living([one for one in accounts if one is not None])
 
     def members(self) -> list[Member]:
         """Those that are there now."""

@@ -98,12 +98,14 @@ class Found:
     held: Sequence[Match]
     further: Further
 
-    def each(self) -> Iterator[Match]:
-        """One after the other; others' only where they have UIDs to be called by."""
+    def each(self) -> Iterator[Match | None]:
+        """One after the other; others' only where they have UIDs to be called by. None: one is coming."""
         yield from self.held
         try:
             for instance in self.further.instances:
-                if all(map(_UID.fullmatch, instance[:3])):
+                if instance is None:
+                    yield None
+                elif all(map(_UID.fullmatch, instance[:3])):
                     yield Match(*instance[:3], partial(_same, instance))
         except PacsbridgeError as fault:
             log.warning("instances not fetched", reason=str(fault))
@@ -188,6 +190,7 @@ class Report:
             return
         self._count(instance.sop_uid)
         self._bytes += instance.size
+        self._exchange.sent += 1
         if status == SUCCESS:
             self._completed += 1
         else:
@@ -197,6 +200,7 @@ class Report:
         """A sub-operation could not be performed."""
         self._count(sop_uid)
         self._failed.append(sop_uid)
+        self._exchange.failed += 1
         self._why = self._why or why
         if len(self._failed) <= _LOGGED:
             log.warning("sub-operation failed", sop_instance_uid=sop_uid, reason=why)

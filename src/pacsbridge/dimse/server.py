@@ -16,6 +16,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, RequestHandler
 
 from pacsbridge.blobs.spool import Spool
+from pacsbridge.bridge.association_log import Associations
 from pacsbridge.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacsbridge.dimse.library_logs import tame
 from pacsbridge.dimse.negotiation import VERIFICATION, Held
@@ -26,6 +27,7 @@ from pacsbridge.dimse.receive import Commit, Outlet, Refusals, Stored
 from pacsbridge.dimse.register import Register
 from pacsbridge.dimse.settings import DimseSettings, Peer
 from pacsbridge.dimse.transport import Connection
+from pacsbridge.dimse.watch import Watch
 
 log = structlog.get_logger("pacsbridge.dimse")
 
@@ -129,6 +131,14 @@ class DimseServer:
     def port(self) -> int:
         """The port that is listened on: the one bound where the settings say 0."""
         return int(self._listener.server_address[1]) if self._listener else self._settings.port
+
+    def associations(self) -> Associations:
+        """Who is and was associated; any thread may ask."""
+        return self._register.associations()
+
+    def tell(self, watch: Watch) -> None:
+        """Who is told of associations from now on."""
+        self._register.watch = watch
 
     def start(self) -> None:
         """Binds and listens; OSError if the address is taken."""

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
+from pacsbridge.access.auditing import Witness, layers
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import access_of, guard
 from pacsbridge.access.smart import Smart
+from pacsbridge.fhir import auditing
 from pacsbridge.fhir.answers import negotiated, written
 from pacsbridge.fhir.batch import batch
 from pacsbridge.fhir.faults import Handler, told
@@ -17,8 +19,10 @@ from pacsbridge.fhir.openapi import openapi
 from pacsbridge.fhir.parameters import of_bundle, of_form, of_url
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.fhir.routes import ROUTES, Route
-from pacsbridge.fhir.service import SERVICE, Asked, Asking, FhirSettings, Pairs, Service
+from pacsbridge.fhir.service import SERVICE, Answer, Asked, Asking, FhirSettings, Pairs, Service
 from pacsbridge.kernel.capability import capability_statement
+from pacsbridge.kernel.search_parameters import PARAMETERS, SEARCHED
+from pacsbridge.store.audit import AuditLog
 from pacsbridge.store.store import Store
 
 
@@ -28,22 +32,28 @@ def fhir_app(
     executor: Executor,
     asking: Asking | None = None,
     gate: Gate | None = None,
+    witness: Witness | None = None,
+    audit: AuditLog | None = None,
 ) -> web.Application:
     """The application to be mounted under `/fhir`; `executor` runs all that blocks.
 
     `asking` asks archives for what a search does not find, `gate` knows callers by their tokens; without it
-    everybody may have everything.
+    everybody may have everything. `witness` hears what happens, `audit` is the log that can be searched.
     """
     guards = [] if gate is None else [guard(gate, UNGUARDED)]
-    app = web.Application(middlewares=[observer(access_log=settings.access_log), *guards])
+    observed = observer(access_log=settings.access_log)
+    app = web.Application(middlewares=[*layers(witness, auditing.told), observed, *guards])
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     codes = (*(route.code for route in ROUTES), "batch")
     smart = None if gate is None else Smart(gate.settings)
     security = None if smart is None else smart.security()
-    statement = capability_statement(settings.base_url, settings.software_version, made, codes, security)
-    description = openapi(settings.base_url, settings.software_version, tokens=gate is not None)
+    types = tuple(PARAMETERS if audit is None else SEARCHED)
+    statement = capability_statement(
+        settings.base_url, settings.software_version, made, codes, security, types
+    )
+    description = openapi(settings.base_url, settings.software_version, tokens=gate is not None, types=types)
     documents = (orjson.dumps(statement), orjson.dumps(description))
-    service = Service(store, settings, executor, *documents, Recent(store), asking)
+    service = Service(store, settings, executor, *documents, Recent(store), asking, audit)
     app[SERVICE] = service
     for route in ROUTES:
         add = app.router.add_post if route.form else app.router.add_get
@@ -77,6 +87,7 @@ def _handler(service: Service, route: Route) -> Handler:
         pairs = of_url(request)
         if route.form:
             pairs += await of_form(request)
+            request[auditing.FORM] = pairs
         form = negotiated(request, pairs)
         answer = await service.answer(route.run, _asked(request, pairs), brief=route.brief)
         return written(request, service, answer, form)
@@ -110,7 +121,14 @@ def _batch(service: Service) -> Handler:
         form = negotiated(request, of_url(request))
         body = await of_bundle(request)
         strict = _strict(request)
-        answer = await service.call(lambda: batch(service, body, told, access_of(request), strict=strict))
+        events = request[auditing.ENTRIES] = []
+
+        def heard(code: str, asked: Asked, status: int, answer: Answer | None) -> None:
+            events.extend(auditing.of_entry(request, code, asked, status, answer))
+
+        answer = await service.call(
+            lambda: batch(service, body, told, access_of(request), heard, strict=strict)
+        )
         return written(request, service, answer, form)
 
     return handle

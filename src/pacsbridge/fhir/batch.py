@@ -20,15 +20,26 @@ from pacsbridge.store.records import moment
 Told = Callable[[Exception], tuple[int, Mapping[str, Any]]]
 """The status and the OperationOutcome of what was raised."""
 
+Heard = Callable[[str, Asked, int, Answer | None], object]
+"""Hears what each entry came to: the interaction, what was asked, the status, the answer if there is one."""
 
-def batch(service: Service, body: bytes, told: Told, access: Access | None = None, *, strict: bool) -> Answer:
+
+def batch(
+    service: Service,
+    body: bytes,
+    told: Told,
+    access: Access | None = None,
+    heard: Heard = lambda *_outcome: None,
+    *,
+    strict: bool,
+) -> Answer:
     """Answer each entry of a Bundle in its order. Raises Refused where the whole cannot be taken.
 
     `access` is held against every entry by itself.
     """
     entries = _entries(body, service.settings.max_batch)
     common = Asked(strict=strict, access=access)
-    answers = [_answer(service, entry, told, common) for entry in entries]
+    answers = [_answer(service, entry, told, heard, common) for entry in entries]
     return Answer(200, orjson.dumps(batch_response(answers)))
 
 
@@ -49,14 +60,19 @@ def _entries(body: bytes, most: int) -> Sequence[Any]:
     return entries
 
 
-def _answer(service: Service, entry: Any, told: Told, common: Asked) -> Mapping[str, Any]:
+def _answer(service: Service, entry: Any, told: Told, heard: Heard, common: Asked) -> Mapping[str, Any]:
     """One entry; whatever goes wrong is told in its place."""
+    code, asked = "batch", common
     try:
         route, asked = _asked(service, entry, common)
-        return _entry(route.run(service, asked, False))
+        code = route.code
+        answer = route.run(service, asked, False)
     except Exception as exc:
         status, fault = told(exc)
+        heard(code, asked, status, None)
         return {"response": response(_line(status), fault=fault)}
+    heard(code, asked, answer.status, answer)
+    return _entry(answer)
 
 
 def _entry(answer: Answer) -> Mapping[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from pacsbridge.errors import Absent, Gone, NotUnderstood, TooCostly
-from pacsbridge.fhir.confining import check_read, confined, confined_past, shown, shown_versions
+from pacsbridge.access.confining import check_read, confined, confined_past, shown, shown_versions
+from pacsbridge.errors import Absent, Gone, NotSupported, NotUnderstood, TooCostly
 from pacsbridge.fhir.service import Answer, Asked, Asking, Service
 from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
@@ -13,6 +13,7 @@ from pacsbridge.kernel.elements import needs_whole, part
 from pacsbridge.kernel.histories import parse_past
 from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import parse
+from pacsbridge.kernel.search_parameters import PARAMETERS
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
 from pacsbridge.store.sql import READER_SECONDS
@@ -29,16 +30,16 @@ _ROW_NUMBERS = 2**31
 def read(service: Service, asked: Asked, _hurried: bool) -> Answer:
     """The current version; 304 is settled before its body is fetched."""
     type_, id_ = asked.type or "", asked.id or ""
+    store = service.documents(type_)
     if asked.access is not None:
-        check_read(service.store, asked.access, type_, id_)
+        check_read(store, asked.access, type_, id_)
     if asked.tags is not None or asked.since is not None:
-        known = _there(service.store.version(type_, id_))
+        known = _there(store.version(type_, id_))
         if asked.holds(known):
             return Answer(304, b"", known.version, known.published)
     form, elements = _form(asked)
-    if needs_whole(type_, form, elements):
-        return _document(service.store.document(type_, id_), form, elements)
-    return _document(service.store.summary(type_, id_), form, elements)
+    found = store.document if needs_whole(type_, form, elements) else store.summary
+    return _document(found(type_, id_), form, elements, lasting=store is service.store)
 
 
 def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
@@ -46,10 +47,12 @@ def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
     number = asked.version or 0
     if not 0 < number < _ROW_NUMBERS:
         raise Absent("no such version")
+    store = service.documents(asked.type or "")
     if asked.access is not None:
-        check_read(service.store, asked.access, asked.type or "", asked.id or "", number)
+        check_read(store, asked.access, asked.type or "", asked.id or "", number)
     form, elements = _form(asked)
-    return _document(service.store.document(asked.type or "", asked.id or "", number), form, elements)
+    found = store.document(asked.type or "", asked.id or "", number)
+    return _document(found, form, elements, lasting=store is service.store)
 
 
 def search(service: Service, asked: Asked, hurried: bool) -> Answer:
@@ -58,9 +61,10 @@ def search(service: Service, asked: Asked, hurried: bool) -> Answer:
     query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
     query = confined(query, asked.access, settings)
     small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
-    page = service.store.search(query, _seconds(hurried, small=small))
+    store = service.documents(query.type)
+    page = store.search(query, _seconds(hurried, small=small))
     unasked: Sequence[str] = ()
-    if service.asking is not None and not page.entries:
+    if service.asking is not None and not page.entries and store is service.store:
         if hurried:
             raise TooCostly("archives are asked by a thread of its own")
         page, unasked = _elsewhere(service, service.asking, query, page)
@@ -71,7 +75,8 @@ def search(service: Service, asked: Asked, hurried: bool) -> Answer:
     total = _total(page, first=query.after is None)
     notes = [*(bundles.CUT for _cut in range(page.cut)), *map(bundles.unasked, unasked)]
     bundle = bundles.searchset(query, matches, included, settings, ends, total, notes)
-    return Answer(200, orjson.dumps(bundle), lasting=service.asking is None or bool(page.entries))
+    lasting = store is service.store and (service.asking is None or bool(page.entries))
+    return Answer(200, orjson.dumps(bundle), lasting=lasting)
 
 
 def _elsewhere(service: Service, asking: Asking, query: Query, page: Page) -> tuple[Page, Sequence[str]]:
@@ -82,6 +87,8 @@ def _elsewhere(service: Service, asking: Asking, query: Query, page: Page) -> tu
 
 def history(service: Service, asked: Asked, hurried: bool) -> Answer:
     """One page of versions, of a resource, of a type or of everything."""
+    if asked.type not in (None, *PARAMETERS):
+        raise NotSupported("what is never changed has no history")
     settings = service.settings.search(asked.access)
     past = parse_past(asked.type, asked.id, asked.pairs, settings, strict=asked.strict)
     past = confined_past(past, asked.access, settings)
@@ -123,14 +130,16 @@ def _there(found: Version | None, *, deleted: bool = False) -> Version:
     return found
 
 
-def _document(found: Document | None, form: Form, elements: frozenset[str]) -> Answer:
+def _document(
+    found: Document | None, form: Form, elements: frozenset[str], *, lasting: bool = True
+) -> Answer:
     if found is None:
         raise Absent("there is no such resource or version")
     if found.deleted or found.body is None:
         raise Gone("the resource has been deleted")
     whole = form is Form.WHOLE and not elements
     body = found.body if whole else _part(found.body, form, elements)
-    return Answer(200, body, found.version, found.published)
+    return Answer(200, body, found.version, found.published, lasting)
 
 
 def _entries(

@@ -1,13 +1,13 @@
 """The OpenAPI 3.1 description, made from the tables that the router and the search themselves read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pacsbridge.fhir.interactions import SHAPES
 from pacsbridge.fhir.negotiation import FHIR_JSON
 from pacsbridge.fhir.routes import PARTS, ROUTES, Route
 from pacsbridge.kernel.capability import documentation
-from pacsbridge.kernel.search_parameters import PARAMETERS
+from pacsbridge.kernel.search_parameters import PARAMETERS, SEARCHED
 
 Json = dict[str, Any]
 
@@ -64,9 +64,11 @@ _SEARCHED = ("400", "404", "406", "503")
 _BODY = ("413", "415")
 
 
-def openapi(base_url: str, software_version: str, *, tokens: bool = False) -> Json:
-    """The description of everything below `base_url`; `tokens`: callers need one."""
-    description = _described(base_url, software_version)
+def openapi(
+    base_url: str, software_version: str, *, tokens: bool = False, types: Sequence[str] = tuple(PARAMETERS)
+) -> Json:
+    """The description of everything below `base_url`; `tokens`: callers need one. `types`: what is served."""
+    description = _described(base_url, software_version, types)
     return _secured(description) if tokens else description
 
 
@@ -91,7 +93,7 @@ _DENIED: Mapping[str, str] = {
 }
 
 
-def _described(base_url: str, software_version: str) -> Json:
+def _described(base_url: str, software_version: str, types: Sequence[str]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {
@@ -101,14 +103,16 @@ def _described(base_url: str, software_version: str) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base_url}],
-        "paths": {path: operations for route in ROUTES for path, operations in _paths(route)} | _batch(),
-        "components": {"schemas": _schemas(), "responses": dict(map(_fault, _STATUSES.items()))},
+        "paths": {path: found for route in ROUTES for path, found in _paths(route, types)} | _batch(),
+        "components": {"schemas": _schemas(types), "responses": dict(map(_fault, _STATUSES.items()))},
     }
 
 
-def _paths(route: Route) -> Iterable[tuple[str, Json]]:
+def _paths(route: Route, types: Sequence[str]) -> Iterable[tuple[str, Json]]:
     """The paths of a route: one for each resource type, as their parameters differ."""
-    for type_ in PARAMETERS if "{type}" in route.path else (None,):
+    history = route.code.startswith("history")
+    fitting = [one for one in types if one in PARAMETERS or not history]
+    for type_ in fitting if "{type}" in route.path else (None,):
         path = route.path if type_ is None else route.path.replace("{type}", type_)
         yield path, {route.method.lower(): _operation(route, type_)}
 
@@ -127,7 +131,7 @@ def _operation(route: Route, type_: str | None) -> Json:
 
 def _query_of(route: Route, type_: str | None) -> Mapping[str, tuple[Json, str]]:
     if route.code == "search-type" and type_:
-        searched = {p.code: (_VALUES, documentation(type_, p)) for p in PARAMETERS[type_].values()}
+        searched = {p.code: (_VALUES, documentation(type_, p)) for p in SEARCHED[type_].values()}
         return {**searched, **_RESULTS, **_EDGE}
     if route.code.startswith("history"):
         return {**_HISTORY, **_EDGE}
@@ -188,13 +192,13 @@ def _fault(row: tuple[str, str]) -> tuple[str, Json]:
     return status, {"description": description, "content": _content("OperationOutcome")}
 
 
-def _schemas() -> Json:
+def _schemas(types: Sequence[str]) -> Json:
     resources = {name: _resource(name) for name in ("Bundle", "CapabilityStatement", "OperationOutcome")}
     return {
         "Resource": {
             "type": "object",
             "required": ["resourceType", "id", "meta"],
-            "properties": {"resourceType": {"enum": list(PARAMETERS)}, "id": _TEXT},
+            "properties": {"resourceType": {"enum": list(types)}, "id": _TEXT},
         },
         "Description": {"type": "object", "required": ["openapi"]},
         **resources,

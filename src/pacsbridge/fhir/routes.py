@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from pacsbridge.fhir import interactions
 from pacsbridge.fhir.service import Interaction
-from pacsbridge.kernel.search_parameters import PARAMETERS
+from pacsbridge.kernel.search_parameters import SEARCHED
 
 PARTS: Mapping[str, str] = {
-    "type": "|".join(PARAMETERS),
+    "type": "|".join(SEARCHED),
     "id": r"[A-Za-z0-9\-.]{1,64}",
     "version": "[0-9]{1,18}",
 }

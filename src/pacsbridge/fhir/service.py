@@ -11,10 +11,11 @@ from typing import NamedTuple, TypeVar
 from aiohttp import web
 
 from pacsbridge.access.rights import Access
-from pacsbridge.errors import TooCostly
+from pacsbridge.errors import Absent, TooCostly
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.kernel.query import Query
 from pacsbridge.kernel.query_parsing import SearchSettings
+from pacsbridge.store.audit import AuditLog
 from pacsbridge.store.records import Version
 from pacsbridge.store.store import Store
 
@@ -37,7 +38,7 @@ class FhirSettings:
     max_count: int = 1000
     max_batch: int = 100
     max_body: int = 1 << 20
-    body_seconds: float = 20.0
+    body_seconds: float = 15.0
     access_log: bool = True
     cursor_secret: bytes = b""
 
@@ -109,6 +110,15 @@ class Service:
     description: bytes
     recent: Recent[tuple[Interaction, Asked], Answer]
     asking: Asking | None = None
+    audit: AuditLog | None = None
+
+    def documents(self, type_: str) -> Store | AuditLog:
+        """Where the resources of a type are. Raises Absent for the audit log where there is none."""
+        if type_ != "AuditEvent":
+            return self.store
+        if self.audit is None:
+            raise Absent("there is no audit log here (audit.enabled)")
+        return self.audit
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run blocking work in the executor."""

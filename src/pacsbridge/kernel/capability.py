@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pacsbridge.kernel.search_parameters import PARAMETERS, Parameter
+from pacsbridge.kernel.search_parameters import PARAMETERS, SEARCHED, Parameter
 
 FHIR_VERSION = "4.0.1"
 
@@ -14,14 +14,16 @@ def capability_statement(
     published: str,
     interactions: Iterable[str],
     security: Mapping[str, Any] | None = None,
+    types: Iterable[str] = PARAMETERS,
 ) -> dict[str, Any]:
     """What this server can do. `published` is the dateTime that the statement was made.
 
     `interactions` are FHIR's codes: those of systems for the whole, the others for each resource type.
-    `security` is CapabilityStatement.rest.security, where callers need a token.
+    `security` is CapabilityStatement.rest.security, where callers need a token. `types` are those of
+    `SEARCHED` that are served.
     """
     codes = tuple(dict.fromkeys(interactions))
-    resources = [_resource(type_, parameters, codes) for type_, parameters in PARAMETERS.items()]
+    resources = [_resource(type_, SEARCHED[type_], codes) for type_ in types]
     interaction = _coded(codes, _OF_SYSTEM)
     secured = {} if security is None else {"security": dict(security)}
     rest = _without_empty({"mode": "server", **secured, "resource": resources, "interaction": interaction})
@@ -40,6 +42,7 @@ def capability_statement(
 
 _OF_SYSTEM = ("batch", "history-system")
 _OF_TYPE = ("read", "vread", "history-instance", "history-type", "search-type")
+_OF_LOG = ("read", "vread", "search-type")
 """Value sets system-restful-interaction and type-restful-interaction, as far as they are served."""
 
 
@@ -48,12 +51,13 @@ def _coded(codes: Iterable[str], among: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _resource(type_: str, parameters: Mapping[str, Parameter], codes: Iterable[str]) -> dict[str, Any]:
+    published = type_ in PARAMETERS
     found = {
         "type": type_,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
-        "interaction": _coded(codes, _OF_TYPE),
+        "interaction": _coded(codes, _OF_TYPE if published else _OF_LOG),
         "versioning": "versioned",
-        "readHistory": True,
+        "readHistory": published,
         "updateCreate": False,
         "conditionalCreate": False,
         "conditionalRead": "full-support",

@@ -18,6 +18,7 @@ MANDATORY: Mapping[str, frozenset[str]] = {
     "ImagingStudy": frozenset(("status", "subject")),
     "Patient": frozenset(),
     "Endpoint": frozenset(("status", "connectionType", "payloadType", "address")),
+    "AuditEvent": frozenset(("type", "recorded", "agent", "source")),
 }
 """Resource type → the elements at its root that R4 demands."""
 
@@ -35,6 +36,10 @@ ELEMENTS: Mapping[str, frozenset[str]] = {
     "Endpoint": frozenset(
         f"{_RESOURCE} identifier status connectionType name managingOrganization contact period payloadType "
         "payloadMimeType address header".split()
+    ),
+    "AuditEvent": frozenset(
+        f"{_RESOURCE} type subtype action period recorded outcome outcomeDesc purposeOfEvent agent source "
+        "entity".split()
     ),
 }
 """Resource type → all elements at its root."""

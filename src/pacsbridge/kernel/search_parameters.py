@@ -2,7 +2,7 @@
 
 `PARAMETERS` is the one place that knows FHIR paths for searching. The parser, the index that the store
 keeps, the CapabilityStatement and the OpenAPI description all read it. Codes, types and definitions are those
-of the FHIR R4 search pages of ImagingStudy, Patient and Endpoint.
+of the FHIR R4 search pages of ImagingStudy, Patient, Endpoint and AuditEvent.
 """
 
 import re
@@ -192,6 +192,22 @@ _ENDPOINT = (
     _token("status", "status", search_rows.of_code),
 )
 
+_AUDIT_EVENT = (
+    _token("action", "action", search_rows.of_code),
+    _string("address", "agent.network.address"),
+    _reference(
+        "agent", "agent.who", "Device Organization Patient Practitioner PractitionerRole RelatedPerson"
+    ),
+    _string("agent-name", "agent.name"),
+    _token("altid", "agent.altId", search_rows.of_code),
+    _date("date", "recorded"),
+    _reference("entity", "entity.what", "AuditEvent Endpoint ImagingStudy Patient"),
+    _token("outcome", "outcome", search_rows.of_code),
+    _reference("patient", "entity.what", "Patient"),
+    _token("subtype", "subtype", search_rows.of_coding),
+    _token("type", "type", search_rows.of_coding),
+)
+
 _SHARED = {
     ("ImagingStudy", "identifier"): "clinical-identifier",
     ("ImagingStudy", "patient"): "clinical-patient",
@@ -211,10 +227,10 @@ def _definition(type_: str, code: str) -> str:
     return _DEFINITIONS + _SHARED.get((type_, code), own)
 
 
-def _table(type_: str, own: Iterable[Parameter]) -> Mapping[str, Parameter]:
-    return {
-        p.code: replace(p, param=p.code, definition=_definition(type_, p.code)) for p in (*_EVERY_TYPE, *own)
-    }
+def _table(
+    type_: str, own: Iterable[Parameter], common: Iterable[Parameter] = _EVERY_TYPE
+) -> Mapping[str, Parameter]:
+    return {p.code: replace(p, param=p.code, definition=_definition(type_, p.code)) for p in (*common, *own)}
 
 
 PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
@@ -222,12 +238,18 @@ PARAMETERS: Mapping[str, Mapping[str, Parameter]] = {
     "Patient": _table("Patient", _PATIENT),
     "Endpoint": _table("Endpoint", _ENDPOINT),
 }
-"""Resource type → code → parameter."""
+"""Published resource type → code → parameter."""
+
+SEARCHED: Mapping[str, Mapping[str, Parameter]] = {
+    **PARAMETERS,
+    "AuditEvent": _table("AuditEvent", _AUDIT_EVENT, _EVERY_TYPE[:2]),
+}
+"""The same, with what is searched but never published: the audit log."""
 
 
 def find(type_: str, code: str) -> Parameter | None:
     """The parameter of a code or of another name for it."""
-    return PARAMETERS[type_].get(ALIASES.get(code, code))
+    return SEARCHED[type_].get(ALIASES.get(code, code))
 
 
 class Indexed(NamedTuple):
@@ -240,7 +262,7 @@ class Indexed(NamedTuple):
 
 def indexed(resource: Resource) -> Indexed:
     """The index of a resource that is to be published."""
-    parameters = PARAMETERS[resource["resourceType"]].values()
+    parameters = SEARCHED[resource["resourceType"]].values()
     rows = dict.fromkeys(row for parameter in parameters for row in parameter.rows(resource))
     return Indexed(list(rows), _span(parameters, resource), elements.summary(resource))
 

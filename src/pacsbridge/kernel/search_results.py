@@ -105,6 +105,8 @@ def _link(text: str) -> tuple[str, str, str | None]:
 
 def _links(source: str, code: str, target: str | None) -> tuple[Include, ...]:
     """The references of a type under a code, or under all of them; those that can name `target`."""
+    if source not in PARAMETERS:
+        return ()
     named = PARAMETERS[source].values() if code == "*" else filter(None, (find(source, code),))
     found = {
         parameter.param: Include(source, parameter.param, target)

@@ -49,6 +49,7 @@ class Circuit:
         self._openings = 0
         self._until: float | None = None
         self._probing = False
+        self._why = ""
 
     @property
     def state(self) -> State:
@@ -64,6 +65,18 @@ class Circuit:
         with self._lock:
             return self._until
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until the next request may try; None while the circuit is closed."""
+        with self._lock:
+            return None if self._until is None else max(0.0, self._until - self._clock())
+
+    def hurry(self) -> None:
+        """Let the next request try, whenever it comes."""
+        with self._lock:
+            if self._until is not None:
+                self._until = min(self._until, self._clock())
+
     def check(self) -> bool:
         """Ask to be let through; True for the one that tries. Raises Unavailable for all who have to wait.
 
@@ -74,9 +87,9 @@ class Circuit:
                 return False
             left = self._until - self._clock()
             if left > 0:
-                raise Unavailable("it has failed lately and is left alone", left)
+                raise Unavailable(f"it has failed lately{self._why} and is left alone", left)
             if self._probing:
-                raise Unavailable("it has failed lately and is being tried", self._first)
+                raise Unavailable(f"it has failed lately{self._why} and is being tried", self._first)
             self._probing = True
             return True
 
@@ -87,11 +100,12 @@ class Circuit:
             self._until = None
             self._probing = False
 
-    def failed(self, retry_after: float | None = None) -> None:
-        """The archive has not answered as it should, and may have said when to come back."""
+    def failed(self, retry_after: float | None = None, why: str = "") -> None:
+        """The archive has not answered as it should, for that reason, and may have said when to come back."""
         asked = min(max(retry_after or 0.0, 0.0), LONGEST_RETRY_AFTER)
         with self._lock:
             self._failed += 1
+            self._why = f" ({why})" if why else ""
             if self._until is not None and not self._probing:
                 # A request from before the circuit opened: it tells nothing new, unless it names a time.
                 self._until = max(self._until, self._clock() + asked)

@@ -97,6 +97,23 @@ class Client:
             answer = self._streamed(url, accept)
         return _begun(answer)
 
+    def post(self, path: str, body: bytes, kind: str, allowed: Collection[int] = ()) -> Answer:
+        """The answer to POST of a body of that media type. One try: it may not be meant to come twice.
+
+        Raises Unavailable, Declined and BadAnswer. Statuses that are `allowed` are answers like any other.
+        """
+
+        def send(_method: str, url: str, headers: Mapping[str, str]) -> Answer:
+            return self._transport.send("POST", url, {**headers, "content-type": kind}, body)
+
+        self.circuit.check()
+        with self._told():
+            answer = self._authorized(self._url(path, ()), kind, send)
+            fault = transient(answer, self._wall)
+            if fault is not None:
+                raise fault
+            return settled(answer, allowed)
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """The circuit hears whether the archive answers, be it badly."""
@@ -106,7 +123,7 @@ class Client:
             self.circuit.succeeded()
             raise
         except BaseException as exc:
-            self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None)
+            self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None, str(exc))
             raise
         self.circuit.succeeded()
 

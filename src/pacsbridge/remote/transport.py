@@ -6,7 +6,8 @@ environment, keep cookies, and read the body of a redirect to its end, however l
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import requests
@@ -80,13 +81,15 @@ class Transport:
         self._settings = settings
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=settings.connections)
         self._slots = threading.BoundedSemaphore(settings.connections)
+        self._under_way: set[Watch] = set()
+        self._closed = False
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
         """The answer, whatever its status. Raises Unavailable and BadAnswer; follows no redirect."""
-        with self._slots, Watch(self._settings.answer_seconds) as watch:
+        with self._slots, self._watching(self._settings.answer_seconds) as watch:
             outcome = self._outcome(method, url, headers, body)
         if watch.expired:
-            raise Unavailable(f"no answer within {self._settings.answer_seconds:g} s")
+            raise self._late(f"no answer within {self._settings.answer_seconds:g} s")
         if isinstance(outcome, PacsbridgeError):
             raise outcome
         return outcome
@@ -103,17 +106,34 @@ class Transport:
 
     def _opened(self, request: requests.PreparedRequest) -> Stream:
         settings = self._settings
-        with Watch(settings.connect_seconds + settings.silence_seconds) as watch:
+        with self._watching(settings.connect_seconds + settings.silence_seconds) as watch:
             outcome = self._translated(lambda: self._sent(request))
         if watch.expired:
-            raise Unavailable(f"no answer for {settings.silence_seconds:g} s")
+            raise self._late(f"no answer for {settings.silence_seconds:g} s")
         if isinstance(outcome, PacsbridgeError):
             raise outcome
         return Stream(outcome, watch.connection, settings, self._slots.release)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close all connections: who waits for an answer is told that it is over, as is who asks later."""
+        self._closed = True
+        for watch in tuple(self._under_way):
+            watch.end()
         self._adapter.close()
+
+    @contextmanager
+    def _watching(self, seconds: float) -> Iterator[Watch]:
+        with Watch(seconds) as watch:
+            self._under_way.add(watch)
+            try:
+                if self._closed:
+                    raise self._late("")
+                yield watch
+            finally:
+                self._under_way.discard(watch)
+
+    def _late(self, reason: str) -> Unavailable:
+        return Unavailable("shutting down" if self._closed else reason)
 
     def _outcome(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None

@@ -53,9 +53,10 @@ class Wado:
             raise Absent("the archive does not have it")
         return rows_of(answer).rows
 
-    def instances(self, path: str) -> Iterator[BinaryIO]:
+    def instances(self, path: str) -> Iterator[BinaryIO | None]:
         """The Part 10 files of a study, series or instance, one at a time: each is gone with the next.
 
+        None while one is coming: whoever waits for it may look around.
         Raises as `stream`, and Unavailable or BadAnswer where the answer breaks off or is no such thing.
         """
         stream = self.stream(path, DICOM)
@@ -83,7 +84,7 @@ def _checked(path: str) -> str:
     return path
 
 
-def _parts(stream: Stream, spool: Callable[[], BinaryIO], most: int) -> Iterator[BinaryIO]:
+def _parts(stream: Stream, spool: Callable[[], BinaryIO], most: int) -> Iterator[BinaryIO | None]:
     reader = multipart_reader(stream)
     part: BinaryIO | None = None
     try:
@@ -98,6 +99,7 @@ def _parts(stream: Stream, spool: Callable[[], BinaryIO], most: int) -> Iterator
                 part.close()
             else:
                 _add(part, event, most)
+                yield None
     finally:
         if part is not None:
             part.close()

@@ -25,7 +25,7 @@ class Watch:
         self.connection: socket.socket | None = None
         self._over = False
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._expire)
+        self._timer = threading.Timer(seconds, self.end)
         self._timer.daemon = True
 
     def __enter__(self) -> "Watch":
@@ -48,7 +48,8 @@ class Watch:
             if self.expired:
                 _shut(connection)
 
-    def _expire(self) -> None:
+    def end(self) -> None:
+        """The time is over; for any thread."""
         with self._lock:
             if self._over:
                 return

@@ -1,15 +1,19 @@
 """What retrievals ask beforehand: whose studies these are, and how instances of a SOP class are encoded."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, exists, select
 
+from pacsbridge.kernel.model import Level
 from pacsbridge.store import schema
 from pacsbridge.store.engine import Database
 from pacsbridge.store.texts import indexed
 from pacsbridge.store.upsert import upsert
+
+_AT_A_TIME = 500
+"""UIDs in one question."""
 
 
 class Holdings:
@@ -43,6 +47,37 @@ class Holdings:
             for sop_class, syntax in connection.execute(query):
                 found.setdefault(sop_class, []).append(syntax)
         return found
+
+    def held(self, level: Level, uids: Sequence[str]) -> frozenset[str]:
+        """Which of these studies, series or instances are held, in part at least."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for start in range(0, len(uids), _AT_A_TIME):
+                asked = _HELD[level](uids[start : start + _AT_A_TIME])
+                found.update(connection.execute(asked).scalars())
+        return frozenset(found)
+
+
+def _held_studies(uids: Sequence[str]) -> Select[Any]:
+    s, i = schema.study.c, schema.instance.c
+    return select(s.uid).where(s.uid.in_(uids), exists().where(i.study == s.pk))
+
+
+def _held_series(uids: Sequence[str]) -> Select[Any]:
+    e, i = schema.series.c, schema.instance.c
+    return select(e.uid).where(e.uid.in_(uids), exists().where(i.study == e.study, i.series == e.pk))
+
+
+def _held_instances(uids: Sequence[str]) -> Select[Any]:
+    i = schema.instance.c
+    return select(i.uid).where(i.uid.in_(uids))
+
+
+_HELD: Mapping[Level, Callable[[Sequence[str]], Select[Any]]] = {
+    Level.STUDY: _held_studies,
+    Level.SERIES: _held_series,
+    Level.INSTANCE: _held_instances,
+}
 
 
 def note_encodings(connection: Connection, instances: Iterable[Mapping[str, Any]]) -> None:

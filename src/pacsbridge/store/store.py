@@ -30,6 +30,8 @@ from pacsbridge.store.commitments import Commitments
 from pacsbridge.store.engine import Database
 from pacsbridge.store.holdings import Holdings
 from pacsbridge.store.index import Batch, Timing
+from pacsbridge.store.inventory import Inventory
+from pacsbridge.store.overview import Overview
 from pacsbridge.store.records import (
     Arrival,
     DeadLetter,
@@ -78,6 +80,8 @@ class Store:
         self._database = Database(url, data_dir, password)
         self.commitments = Commitments(self._database)
         self.holdings = Holdings(self._database)
+        self.inventory = Inventory(self._database)
+        self.overview = Overview(self._database)
         self._counts = planning.Counts()
         self._shelf: search.Bodies = Shelf()
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
@@ -162,7 +166,8 @@ class Store:
         """Empty the index of facts, for it to be rebuilt from the packs; documents keep their versions."""
         tables = (schema.issue, schema.conflict, schema.rejection, schema.instance, schema.series)
         listed = (schema.study_key, schema.study_record, schema.series_record, schema.encoding)
-        facts = (*listed, schema.reported_instance, schema.study, schema.patient, schema.checkpoint)
+        counted = (schema.arrival, schema.checkpoint)
+        facts = (*listed, schema.reported_instance, schema.study, schema.patient, *counted)
         with self._database.write() as connection:
             for table in (*tables, *facts):
                 connection.execute(delete(table))
@@ -226,10 +231,10 @@ class Store:
         with self._database.read() as connection:
             return [one for one in reports.of_study(connection, study_uid) if one.gone is None]
 
-    def forget_report(self, uid: str) -> int:
-        """Have every archive that has a study asked for it again; returns how many those are."""
+    def forget_reports(self, uids: Sequence[str]) -> int:
+        """Have every archive that has one of the studies asked for it again; returns how often that is."""
         with self._database.write() as connection:
-            return reports.forget(connection, uid)
+            return reports.forget(connection, uids)
 
     def withdraw_reports(self, source: str, uids: Sequence[str], status: str, now: int) -> int:
         """An archive no longer has some studies; `status` is what becomes of those that nobody else has."""
