@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from threading import Event, Semaphore
 from types import SimpleNamespace
 
 import pytest
@@ -92,20 +93,37 @@ def test_half_a_head(impatient: HttpServer) -> None:
     assert b"Server: pacsbridge\r\n" in said
 
 
-def test_one_connection_too_many(impatient: HttpServer) -> None:
+def test_one_connection_too_many() -> None:
     """The one that has waited longest for a request makes room; where all are busy, it is 503."""
+    begun, go_on = Semaphore(0), Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        begun.release()
+        await asyncio.to_thread(go_on.wait, 30)
+        return web.Response(text="late")
+
+    app = web.Application()
+    app.router.add_get("/slow", slow)
+    server = HttpServer("127.0.0.1", 0, {"/fhir": app}, {}, Front(patience=Patience(connections=3)))
+    server.start()
     with ExitStack() as open_:
+        open_.callback(server.stop)
 
         def dial() -> socket.socket:
-            return open_.enter_context(socket.create_connection(("127.0.0.1", impatient.port), timeout=10))
+            return open_.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
 
         waiting = [dial() for _ in range(3)]
+        for one in waiting:
+            one.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert one.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        time.sleep(0.2)  # they wait for the next request
         newcomer = dial()
         assert waiting[0].recv(100) == b""
         for one in (*waiting[1:], newcomer):
             one.sendall(b"GET /fhir/slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.3)
+            assert begun.acquire(timeout=30)
         assert dial().recv(100).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        go_on.set()
         assert newcomer.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
 
 

@@ -42,6 +42,10 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "blobs", lambda: _blobs(settings)
     yield "dimse", lambda: _port(settings, "dimse.port", settings.dimse.host, settings.dimse.port)
     yield "fhir", lambda: _port(settings, "fhir.port", settings.fhir.host, settings.fhir.port)
+    if settings.dimse.tls.certificate is not None:
+        yield "dimse.tls", partial(_tls, wiring.dimse_tls, settings)
+    if settings.fhir.tls.certificate is not None:
+        yield "fhir.tls", partial(_tls, wiring.http_tls, settings)
     for peer in settings.peers:
         host = peer.host
         if host is not None and "/" not in host:
@@ -51,6 +55,11 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
             )
     for source in settings.sources:
         yield f"source {source.name}", partial(_source, settings, source)
+
+
+def _tls(made: Callable[[Config], object], settings: Config) -> str:
+    made(settings)
+    return "certificate and key fit"
 
 
 def _echoed(settings: Config, host: str, peer: Peer) -> str:

@@ -200,3 +200,27 @@ def test_check_calls_by_tls(
     with storescp(program("storescp"), port, tmp_path, *by_tls(pki, pki.peer)):
         told = bridge.run("check").stdout
     assert f"127.0.0.1:{port} answers C-ECHO" in told
+
+
+def test_check_finds_a_key_that_does_not_fit(make_lasting_bridge: Callable[..., Any], pki: Pki) -> None:
+    """What would keep `serve` from starting is told beforehand."""
+    tls = f'[dimse.tls]\ncertificate = "{pki.own[0]}"\nkey = "%s"\n'
+    fits, other = (make_lasting_bridge(tls % key).run("check") for key in (pki.own[1], pki.peer[1]))
+    assert (fits.returncode, other.returncode) == (0, 1)
+    assert "certificate and key fit" in fits.stdout
+    assert "dimse.tls: certificate, key or ca cannot be read, or don't fit" in other.stdout
+
+
+def test_a_stalled_handshake_delays_no_stop(make_lasting_bridge: Callable[..., Any], pki: Pki) -> None:
+    """Callers who never say hello are left behind at once, long before their time is over."""
+    bridge = make_lasting_bridge(
+        f'[dimse.tls]\ncertificate = "{pki.own[0]}"\nkey = "{pki.own[1]}"\n',
+        dimse="first_pdu_seconds = 600",
+    ).start()
+    silent = [socket.create_connection(("127.0.0.1", bridge.dimse_port), 10) for _ in range(5)]
+    time.sleep(1)
+    begun = time.monotonic()
+    assert bridge.stop() == 0
+    assert time.monotonic() - begun < 25  # of the 30 that requests under way are given
+    for one in silent:
+        one.close()

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from r4_validation import assert_r4
 
+from pacsbridge.kernel.audit import Event, Who
+from pacsbridge.kernel.audit_resource import audit_event
 from pacsbridge.kernel.elements import ELEMENTS, MANDATORY, needs_whole, part, summary
 from pacsbridge.kernel.query import Form
 
@@ -16,6 +18,9 @@ SUBSETTED = {
     "code": "SUBSETTED",
     "display": "subsetted",
 }
+
+APP = Who(client="app")
+EVENT = Event("read", who=APP, server="http://x/fhir", patient="Patient/p1", resource="ImagingStudy/1.2")
 
 STUDY: Resource = {
     "resourceType": "ImagingStudy",
@@ -143,6 +148,7 @@ def test_every_part_is_legal(type_: str, published_cases: Mapping[str, Sequence[
     asked = [(form, frozenset[str]()) for form in (Form.SUMMARY, Form.DATA, Form.TEXT)]
     asked += [(Form.WHOLE, frozenset({name})) for name in sorted(ELEMENTS[type_])]
     resources = [one for some in published_cases.values() for one in some if one["resourceType"] == type_]
+    resources += [audit_event(7, 1_700_000_000_000_000, EVENT)] if type_ == "AuditEvent" else []
     for resource in resources:
         parts = [part(resource, form, elements) for form, elements in asked]
         assert_r4(*parts)

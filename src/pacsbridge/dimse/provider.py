@@ -72,9 +72,12 @@ class Provider(DULServiceProvider):
         self._connection = connection
 
     def retire(self) -> None:
-        """Ends the connection as soon as the request in progress has been answered."""
+        """Ends the connection once the request in progress has been answered; at once where it is not open."""
         self._retiring = True
-        self._connection.wake()
+        if self._connection.is_open:
+            self._connection.wake()
+        else:
+            self._connection.sever()
 
     def sever(self) -> None:
         """Ends the connection now, whatever is in progress."""

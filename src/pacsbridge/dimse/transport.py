@@ -79,6 +79,7 @@ class Connection(AssociationSocket):
         self._settings = settings
         self._waker = Waker()
         self._poller = select.poll()
+        self.is_open = False
 
     def open(self) -> None:
         """Sets the socket's options and shakes hands where TLS is on: here, and not in the accept loop.
@@ -98,6 +99,7 @@ class Connection(AssociationSocket):
         sock.setblocking(False)
         self._poller.register(sock.fileno(), select.POLLIN)
         self._poller.register(self._waker.fileno(), select.POLLIN)
+        self.is_open = True
 
     def _socket(self) -> socket.socket:
         if self.socket is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pacsbridge.config import reference
 from pacsbridge.manual.tables import codes
 
-CONCERN_PEERS = ("dimse", "peer")
+CONCERN_PEERS = ("dimse", "dimse.tls", "peer")
 """Tables of the file that a Conformance Statement names."""
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
