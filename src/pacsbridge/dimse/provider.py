@@ -72,7 +72,7 @@ class Provider(DULServiceProvider):
         self._connection = connection
 
     def retire(self) -> None:
-        """Ends the connection once the request in progress has been answered; at once where it is not open."""
+        """Ends the connection once the request in progress is answered; at once where it is not open."""
         self._retiring = True
         if self._connection.is_open:
             self._connection.wake()
