@@ -1,6 +1,7 @@
 """The store's contract, facts: the same tests on SQLite and PostgreSQL."""
 
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from pacsbridge.kernel.attributes import TRUNCATED, Issue
 from pacsbridge.kernel.model import Facts, Rejection, StudyState
@@ -265,6 +267,31 @@ def test_why_says_how_much_it_leaves_out(store: Store) -> None:
     found = store.why("1.2.3")
     assert (len(found["instances"]), found["counts"]["instances"]) == (100, 123)
     assert found["counts"]["studies"] == 1
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"])
+@pytest.mark.parametrize("key", ["1.2.3", "1.2.3.1", "1.2.3.1.1", "unknown"])
+def test_why_scans_no_table_of_instances(store: Store, key: str) -> None:
+    """Whatever the key is of, all is found by indexes, as SQLite tells."""
+    store.put([arrival(number) for number in range(3)], {}, NOW)
+    engine, asked = store._database.engine, list[tuple[str, Any]]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    store.why(key)
+    event.remove(engine, "before_cursor_execute", note)
+    assert len(asked) > 5
+    with store._database.read() as connection:
+        plans = [
+            str(row[3])
+            for statement, parameters in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    assert not [
+        plan for plan in plans if re.match(r"SCAN (study|series|instance|reported_|resource|token)", plan)
+    ]
 
 
 def test_dead_letters_under_one_key(store: Store) -> None:

@@ -96,7 +96,9 @@ def why(connection: Connection, key: str) -> Mapping[str, Any]:
     studies = _studies(connection, key)
     uids = [key, *connection.execute(select(c.uid).where(c.pk.in_(studies))).scalars()]
     joined = schema.study.join(schema.instance, i.study == c.pk).join(schema.series, e.pk == i.series)
-    held = or_(e.uid == key, i.uid == key, and_(c.pk.in_(studies), literal(not _is_below(connection, key))))
+    held: ColumnElement[bool] = c.pk.in_(studies)
+    if _is_below(connection, key):
+        held = and_(held, or_(e.uid == key, i.uid == key))
     shown = (c.uid.label("study"), e.uid.label("series"), i.uid, i.sop_class, i.transfer_syntax, i.location)
     instances = select(*shown, i.size, i.source, i.received).select_from(joined).where(held)
     state = select(c.uid, c.revision, c.published, c.changed, c.due, c.sources)
