@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, Select, select
 
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
 from pacsbridge.store import schema
@@ -53,14 +53,9 @@ class Inventory:
 
     def instances(self) -> Iterator[Sequence[Indexed]]:
         """Every instance, a page at a time; those that arrive meanwhile may be among them."""
-        c, last = schema.instance.c, 0
-        while True:
-            query = select(c.pk, c.uid, c.location, c.size, c.sha256).where(c.pk > last).order_by(c.pk)
-            with self._database.read() as connection:
-                rows = connection.execute(query.limit(PAGE)).all()
-            if not rows:
-                return
-            last = rows[-1].pk
+        c = schema.instance.c
+        query = select(c.pk, c.uid, c.location, c.size, c.sha256)
+        for rows in self._pages(query, c.pk, PAGE):
             yield [_indexed(row) for row in rows]
 
     def named(self, uids: Sequence[str]) -> Mapping[str, Indexed]:
@@ -86,14 +81,9 @@ class Inventory:
 
     def studies(self) -> Iterator[Sequence[Shown]]:
         """Every study, a page at a time."""
-        c, last = schema.study.c, 0
-        while True:
-            query = select(c.pk, c.uid, c.revision, c.published, c.due).where(c.pk > last).order_by(c.pk)
-            with self._database.read() as connection:
-                rows = connection.execute(query.limit(STUDIES)).all()
-            if not rows:
-                return
-            last = rows[-1].pk
+        c = schema.study.c
+        query = select(c.pk, c.uid, c.revision, c.published, c.due)
+        for rows in self._pages(query, c.pk, STUDIES):
             yield [Shown(r.pk, r.uid, r.revision, r.published == r.revision and r.due is None) for r in rows]
 
     def revisions(self, pks: Sequence[int]) -> Mapping[int, int]:
@@ -116,20 +106,13 @@ class Inventory:
 
     def groundless(self) -> Iterator[str]:
         """The ids of ImagingStudy resources, not deleted, of which there is no study."""
-        r, s, last = schema.resource.c, schema.study.c, 0
-        while True:
-            query = (
-                select(r.pk, r.id, s.pk.label("study"))
-                .join_from(schema.resource, schema.study, s.pk == r.study, isouter=True)
-                .where(r.type == "ImagingStudy", r.pk > last, r.deleted.is_(False))
-                .order_by(r.pk)
-                .limit(PAGE)
-            )
-            with self._database.read() as connection:
-                rows = connection.execute(query).all()
-            if not rows:
-                return
-            last = rows[-1].pk
+        r, s = schema.resource.c, schema.study.c
+        query = (
+            select(r.pk, r.id, s.pk.label("study"))
+            .join_from(schema.resource, schema.study, s.pk == r.study, isouter=True)
+            .where(r.type == "ImagingStudy", r.deleted.is_(False))
+        )
+        for rows in self._pages(query, r.pk, PAGE):
             yield from (row.id for row in rows if row.study is None)
 
     def published(self, type_: str, ids: Sequence[str]) -> set[str]:
@@ -138,6 +121,17 @@ class Inventory:
         query = select(c.id).where(c.type == type_, c.id.in_(ids), c.deleted.is_(False))
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
+
+    def _pages(self, query: Select[Any], pk: ColumnElement[int], limit: int) -> Iterator[Sequence[Row[Any]]]:
+        """The rows of a query in the order of their numbers `pk`, so many at a time."""
+        last = 0
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(pk > last).order_by(pk).limit(limit)).all()
+            if not rows:
+                return
+            last = rows[-1].pk
+            yield rows
 
 
 def _indexed(row: Any) -> Indexed:
