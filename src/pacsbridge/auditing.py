@@ -7,7 +7,7 @@ from contextlib import suppress
 from hashlib import sha256
 from json import dumps
 
-from pacsbridge import __version__, config
+from pacsbridge import __version__, config, wiring
 from pacsbridge.access.auditing import Witness
 from pacsbridge.audit.completion import Completion
 from pacsbridge.audit.forwarding import Forwarder, Sink
@@ -123,7 +123,7 @@ def _tls(settings: Config) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=audit.syslog_ca)
         if audit.syslog_certificate is not None:
-            context.load_cert_chain(audit.syslog_certificate, audit.syslog_key, password=lambda: b"")
+            wiring.show_certificate(context, audit.syslog_certificate, audit.syslog_key)
     except OSError as exc:
         raise Misconfigured("audit: syslog_ca, syslog_certificate or syslog_key cannot be read") from exc
     return context

@@ -75,10 +75,7 @@ def _places(settings: Config, archives: Sequence[Connection]) -> dict[str, Quest
 
 
 def _ask_archive(connection: Connection, study_uid: str, _token: str | None) -> str:
-    rows = connection.archive.series((study_uid,), limit=100).rows
-    if not rows:
-        raise Absent("it answers, and does not have the study")
-    return f"it answers with {_series(len(rows))} of the study"
+    return _answered(connection.archive.series((study_uid,), limit=_MOST).rows)
 
 
 def _ask_ourselves(settings: Config, study_uid: str, token: str | None) -> str:
@@ -91,13 +88,18 @@ def _ask_ourselves(settings: Config, study_uid: str, token: str | None) -> str:
     )
     try:
         path = f"/studies/{quote(study_uid, safe='.')}/series"
-        rows = rows_of(client.get(path, (("limit", "100"),), accept=JSON)).rows
+        return _answered(rows_of(client.get(path, (("limit", str(_MOST)),), accept=JSON)).rows)
     finally:
         client.close()
-    if not rows:
+
+
+def _answered(series: Sequence[object]) -> str:
+    """What an answer to the question for a study's series says. Raises Absent."""
+    if not series:
         raise Absent("it answers, and does not have the study")
-    return f"it answers with {_series(len(rows))} of the study"
+    number = f"{len(series)} series" if len(series) < _MOST else f"{_MOST} series or more"
+    return f"it answers with {number} of the study"
 
 
-def _series(number: int) -> str:
-    return f"{number} series" if number < 100 else "100 series or more"
+_MOST = 100
+"""Series that are asked for."""

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import replace
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pacsbridge import __version__, config, datadir
@@ -223,7 +224,7 @@ def calling_tls(settings: Config) -> ssl.SSLContext:
         context.set_ciphers(_BCP_195)
         context.check_hostname = tls.ca is None
         if tls.certificate is not None:
-            context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
+            show_certificate(context, tls.certificate, tls.key)
     except OSError as exc:
         raise _unfit("dimse.tls") from exc
     return context
@@ -235,13 +236,18 @@ def _server_tls(name: str, tls: HttpTls | DimseTls) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
+        show_certificate(context, tls.certificate, tls.key)
         if tls.ca is not None:
             context.load_verify_locations(tls.ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as exc:
         raise _unfit(name) from exc
     return context
+
+
+def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Have others see our certificate; a key that needs a password is not asked about. Raises OSError."""
+    context.load_cert_chain(certificate, key, password=lambda: b"")
 
 
 def _unfit(name: str) -> Misconfigured:

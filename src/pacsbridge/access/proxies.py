@@ -44,7 +44,7 @@ def _caller(request: web.Request, peer: str, networks: tuple[Network, ...]) -> s
     steps = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
     for step in reversed(steps):
         text = step.strip()
-        if not _is_address(text):
+        if not is_address(text):
             return peer
         if not _within(text, networks):
             return text
@@ -52,14 +52,15 @@ def _caller(request: web.Request, peer: str, networks: tuple[Network, ...]) -> s
 
 
 def _within(text: str, networks: tuple[Network, ...]) -> bool:
-    return _is_address(text) and any(ip_address(text) in network for network in networks)
+    return is_address(text) and any(ip_address(text) in network for network in networks)
 
 
 def _is_loopback(text: str) -> bool:
-    return _is_address(text) and ip_address(text).is_loopback
+    return is_address(text) and ip_address(text).is_loopback
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
     try:
         ip_address(text)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 from pacsbridge.errors import Forbidden
@@ -65,6 +66,13 @@ def _scope(right: Right) -> str:
 def reach(access: Access | None, wanted: Iterable[Right]) -> str | None:
     """As `Access.reach`; without authentication nobody is confined."""
     return None if access is None else access.reach(tuple(wanted))
+
+
+def sealing(secret: bytes, access: Access | None) -> bytes:
+    """What seals a caller's links: those who have one patient have a secret of their own."""
+    if access is None or access.patient is None:
+        return secret
+    return sha256(secret + access.patient.encode()).digest()
 
 
 OWNERS = frozenset({"AuditEvent", "ImagingStudy", "Patient"})

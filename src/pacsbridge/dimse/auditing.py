@@ -72,7 +72,6 @@ class Associations:
         """A query or a retrieval has been answered; one of several studies has an event for each."""
         self._tally(exchange.address).told = True
         details = {"SOPClass": exchange.abstract_syntax, "TransferSyntax": exchange.transfer_syntax}
-        counts = (exchange.sent, exchange.failed)
         event = Event(
             service,
             outcome,
@@ -86,7 +85,7 @@ class Associations:
         studies = _studies(exchange) if service != "find" else ()
         if len(studies) <= 1:
             study = next(iter(studies), "")
-            self._record(replace(event, study=study, instances=counts[0], failed=counts[1]))
+            self._record(replace(event, study=study, instances=exchange.sent, failed=exchange.failed))
             return
         for study in studies:
             self._record(replace(event, study=study, query=""))

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 
-from pacsbridge.access.rights import Access
+from pacsbridge.access.rights import Access, sealing
 from pacsbridge.errors import Absent, TooCostly
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.kernel.query import Query
@@ -44,9 +43,7 @@ class FhirSettings:
 
     def search(self, access: Access | None = None) -> SearchSettings:
         """What reading a search needs of them. Links are sealed for those who have the same patient."""
-        secret = self.cursor_secret
-        if access is not None and access.patient is not None:
-            secret = sha256(secret + access.patient.encode()).digest()
+        secret = sealing(self.cursor_secret, access)
         return SearchSettings(self.base_url, self.default_count, self.max_count, secret=secret)
 
 

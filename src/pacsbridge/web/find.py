@@ -110,15 +110,17 @@ def _shown(request: web.Request, asked: Asked, found: Page, scope: str, *, poste
 def _names(found: Page) -> Mapping[str, str]:
     """The names of the endpoints that go with a page, by their references."""
     included = (orjson.loads(one.body) for one in found.included)
-    return {f"Endpoint/{one['id']}": one.get("name") or one.get("address", "") for one in included}
+    return {f"Endpoint/{one['id']}": _name(one) for one in included}
+
+
+def _name(endpoint: Mapping[str, Any]) -> str:
+    return str(endpoint.get("name") or endpoint.get("address", ""))
 
 
 def _row(service: Web, body: bytes, names: Mapping[str, str]) -> Row:
     study = orjson.loads(body)
     source = study.get("meta", {}).get("source", "")
-    contained = {
-        f"#{one['id']}": one.get("name") or one.get("address", "") for one in study.get("contained", ())
-    }
+    contained = {f"#{one['id']}": _name(one) for one in study.get("contained", ())}
     references = [one.get("reference", "") for one in study.get("endpoint", ())]
     return Row(
         study_uid(study),

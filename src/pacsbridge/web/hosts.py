@@ -1,9 +1,10 @@
 """The name under which pages are asked for."""
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
+
+from pacsbridge.access.proxies import is_address
 
 
 def host_of(authority: str) -> str:
@@ -28,14 +29,6 @@ def check_name(authority: str, names: frozenset[str]) -> None:
     A name can be made to lead here by whoever owns it, and his pages would then read ours; an address cannot.
     """
     host = host_of(authority)
-    if host in names or host == "localhost" or host.endswith(".localhost") or _is_address(host):
+    if host in names or host == "localhost" or host.endswith(".localhost") or is_address(host):
         return
     raise web.HTTPMisdirectedRequest(reason="these pages are served under the host of fhir.base_url alone")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

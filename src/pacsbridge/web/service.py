@@ -10,7 +10,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from pacsbridge.access.gate import Gate
-from pacsbridge.access.rights import Access
+from pacsbridge.access.rights import Access, sealing
 from pacsbridge.access.sessions import Sessions
 from pacsbridge.bridge.probing import Probe
 from pacsbridge.kernel.query_parsing import SearchSettings
@@ -46,9 +46,7 @@ class WebSettings:
 
     def search(self, access: Access | None = None) -> SearchSettings:
         """What reading a search needs of them. Links are sealed for those who have the same patient."""
-        secret = sha256(b"pages:" + self.cursor_secret).digest()
-        if access is not None and access.patient is not None:
-            secret = sha256(secret + access.patient.encode()).digest()
+        secret = sealing(sha256(b"pages:" + self.cursor_secret).digest(), access)
         return SearchSettings(self.base_url, self.count, self.count, secret=secret)
 
 
