@@ -85,6 +85,7 @@ class Runtime:
     def _start(self, parts: ExitStack) -> None:
         settings = self.settings
         parts.enter_context(datadir.held(settings.data_dir))
+        self._peers = wiring.dimse_peers(settings)
         self.store = opening.open_store(settings)
         parts.callback(self.store.close)
         self.audit = self._audit(parts)
@@ -159,7 +160,7 @@ class Runtime:
 
     def _commit(self, parts: ExitStack) -> None:
         """Storage commitment: what an earlier process left is reported too, whatever is switched on now."""
-        reporter = Reporter(self.settings.dimse.ae_title, wiring.dimse_peers(self.settings))
+        reporter = Reporter(self.settings.dimse.ae_title, self._peers)
         self.commitments = Commitments(self.store, self.intake, reporter, opening.now)
         parts.callback(self.commitments.stop)
         self.commitments.start()
@@ -264,7 +265,7 @@ class Runtime:
             wiring.dimse_settings(self.settings),
             self._take,
             self.intake.spool,
-            wiring.dimse_peers(self.settings),
+            self._peers,
             self._refuse,
             self.commitments.request,
             operations if audit is None else audit.operations(operations),
@@ -278,9 +279,7 @@ class Runtime:
         """What answers queries and retrievals, by service."""
         dimse = self.settings.dimse
         finder = Finder(self.store, dimse.ae_title, dimse.find_limit)
-        mover = Mover(
-            retrieval, dimse.ae_title, Directory(wiring.dimse_peers(self.settings)), dimse.move_seconds
-        )
+        mover = Mover(retrieval, dimse.ae_title, Directory(self._peers), dimse.move_seconds)
         return {"find": finder.find, "get": Getter(retrieval).get, "move": mover.move}
 
     def _take(self, stored: Stored) -> None:

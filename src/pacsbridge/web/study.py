@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -93,22 +92,21 @@ def _missing(service: Web, uid: str, access: Access | None) -> str:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """The study."""
-    return await _overview(request, None, "")
+    return await _overview(request)
 
 
 async def try_place(request: web.Request) -> web.StreamResponse:
     """The study, with what came of trying one of its endpoints."""
-    service = request.app[SERVICE]
-    pairs = await of_form(request, service.settings.body_seconds)
-    asked = value(pairs, "endpoint")
-    found = await service.call(partial(opened, service, request.match_info["uid"], access_of(request)))
-    places = await service.call(partial(_places, service, found, access_of(request)))
+    pairs = await of_form(request, request.app[SERVICE].settings.body_seconds)
+    return await _overview(request, value(pairs, "endpoint"))
+
+
+def _probed(service: Web, uid: str, places: Sequence[Place], asked: str, token: str | None) -> Probed:
+    """What came of trying the endpoint of a reference; blocks. Raises NotUnderstood where there is none."""
     place = next((one for one in places if one.reference == asked), None)
     if place is None or service.probe is None:
         raise NotUnderstood("the study has no such endpoint", parameter="endpoint")
-    token = _token(service, request)
-    probed = await service.call(partial(service.probe.ask, place.address, found.uid, token))
-    return await _overview(request, probed, asked)
+    return service.probe.ask(place.address, uid, token)
 
 
 def _token(service: Web, request: web.Request) -> str | None:
@@ -119,15 +117,18 @@ def _token(service: Web, request: web.Request) -> str | None:
     return sent or service.sessions.token(name_of(request))
 
 
-async def _overview(request: web.Request, probed: Probed | None, tried: str) -> web.StreamResponse:
+async def _overview(request: web.Request, tried: str | None = None) -> web.StreamResponse:
+    """The study, with what comes of trying the endpoint of a reference."""
     service, access = request.app[SERVICE], access_of(request)
     uid = request.match_info["uid"]
     number = _number(value(of_url(request), "series"))
+    token = _token(service, request)
 
     def work() -> web.Response:
         found = opened(service, uid, access)
         request[STUDY] = found.uid
         shown = _told(service, found, access)
+        probed = None if tried is None else _probed(service, found.uid, shown["places"], tried, token)
         return page(request, "study.html", **shown, number=number, probed=probed, tried=tried)
 
     return await service.call(work)
