@@ -11,7 +11,7 @@ from bystander import bystander
 from data_sets import STOW_HEADERS, data_set, file, multipart
 from pushing import SUCCESS
 from remote import hostile
-from remote.hostile import running
+from remote.hostile import HostileArchive, running
 
 from .conftest import MakeSite, Site
 
@@ -77,6 +77,7 @@ def test_steps(
         site = make_site(f'[[source]]\nname = "main"\nurl = "{pacs.url}"\npoll_seconds = 0.2\n')
         prefix = (program("faketime"), "-f", "+0")
         site.bridge.start(prefix=prefix, environment=faked)
+        _until_left_alone(pacs)
         number = 0
         with bystander(site.bridge):
             for step in ("+1d", "-1h", "+2d", "+0"):
@@ -92,6 +93,15 @@ def test_steps(
         ]
         assert len(moments) >= number
         site.bridge.kill()
+
+
+def _until_left_alone(pacs: HostileArchive) -> None:
+    """Until the pauses between two tries have grown to some seconds: so long it is asked often rightly."""
+    end = time.monotonic() + 90
+    known = -1
+    while known != (known := len(pacs.asked)):
+        assert time.monotonic() < end
+        time.sleep(4)
 
 
 def _taken_and_published(site: Site, number: int) -> None:
