@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from http.client import HTTPResponse
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -14,6 +16,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pacsbridge.dicomweb import sendfile
 from pacsbridge.dicomweb.multipart import Part
 from pacsbridge.dicomweb.stream import BATCH, runs
 
@@ -77,7 +80,7 @@ def test_slow_clients_hold_no_threads(bridge: Bridge) -> None:
 
 
 @pytest.mark.parametrize("stall_seconds", [0.2])
-@pytest.mark.parametrize("pixels", [LARGE, bytes(1 << 18)], ids=["large", "small"])
+@pytest.mark.parametrize("pixels", [LARGE, bytes(1 << 18), bytes(1 << 16)], ids=["large", "middle", "small"])
 def test_stalled_client_is_cut_off(bridge: Bridge, pixels: bytes) -> None:
     """A client that takes nothing for long enough loses its connection, whatever it is sent."""
     for number in range(len(LARGE) // len(pixels)):
@@ -88,7 +91,9 @@ def test_stalled_client_is_cut_off(bridge: Bridge, pixels: bytes) -> None:
 
 
 @pytest.mark.parametrize("stall_seconds", [0.5])
-@pytest.mark.parametrize("pixels", [bytes(8 << 20), bytes(1 << 19)], ids=["large", "small"])
+@pytest.mark.parametrize(
+    "pixels", [bytes(8 << 20), bytes(1 << 19), bytes(1 << 16)], ids=["large", "middle", "small"]
+)
 def test_slow_client_gets_everything(bridge: Bridge, pixels: bytes) -> None:
     """Who takes a little at a time is served to the end, however long what is sent at once takes."""
     count = (8 << 20) // len(pixels)
@@ -102,6 +107,48 @@ def test_slow_client_gets_everything(bridge: Bridge, pixels: bytes) -> None:
             time.sleep(0.02)
     assert len(got) == int(answer.headers["Content-Length"])
     assert all(instance.file in got for instance in instances)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_by_sendfile_and_from_memory(bridge: Bridge, monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
+    """Whether the system sends the files or we do: the same message, each instance as it is stored."""
+    ways: list[bool] = []
+
+    def is_possible(*asked: Any) -> bool:
+        ways.append(possible(*asked))
+        return direct and ways[-1]
+
+    possible = sendfile.is_possible
+    monkeypatch.setattr(sendfile, "is_possible", is_possible)
+    instances = [bridge.hold(str(size), pixels=os.urandom(size)) for size in (4, 5 << 20, 70_000, 1 << 20)]
+    with requests.Session() as client:
+        for _ in range(2):  # on one connection: nothing is left behind
+            answer = client.get(bridge.study(), timeout=30)
+            boundary = answer.headers["Content-Type"].rpartition("boundary=")[2].encode()
+            _, *parts, end = answer.content.split(b"--" + boundary)
+            found = [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts]
+            assert sorted(found) == sorted(one.file for one in instances) and end == b"--\r\n"
+    assert ways == [sys.platform == "linux"] * 2
+
+
+def test_who_leaves_takes_everything_along(bridge: Bridge) -> None:
+    """Clients that go in the middle of an answer leave no file and no socket open."""
+    bridge.hold("1", pixels=LARGE)
+    requests.head(bridge.study(), timeout=10)
+    before = descriptors()
+    for _ in range(5):
+        with connect(bridge.study()) as client:
+            client.recv(1000)
+    deadline = time.monotonic() + 30
+    while descriptors() > before and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert descriptors() <= before
+
+
+def descriptors() -> int:
+    """How many sockets and files of the blob store this process has open."""
+    process = psutil.Process()
+    return len(process.net_connections("tcp4")) + sum("pack" in file.path for file in process.open_files())
 
 
 def becomes(state: bool, client: socket.socket) -> bool:

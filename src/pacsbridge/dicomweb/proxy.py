@@ -290,7 +290,7 @@ async def _deliver(request: web.Request, proxy: Proxy, response: web.StreamRespo
     service, accept = request.app[SERVICE], accept_of(request)
     if joined.own:
         own = Body(joined.body.parts, b"", joined.body.media_type)
-        await service.courier.deliver(own, response)
+        await service.courier.deliver(own, request, response)
     lead, instance = "\r\n" if joined.own else "", joined.first
     while instance is not None:
         if _accepts(accept, instance.transfer_syntax_uid):

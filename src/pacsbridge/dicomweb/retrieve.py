@@ -47,7 +47,7 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
         return response
     await response.prepare(request)
     if request.method != "HEAD":
-        await service.courier.deliver(plan.body, response)
+        await service.courier.deliver(plan.body, request, response)
     await response.write_eof()
     return response
 

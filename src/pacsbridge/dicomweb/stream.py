@@ -1,8 +1,8 @@
 """Bytes from the packs to the socket, in constant memory and without a thread for each reader.
 
-Parts are read by the executor, small ones many at once and large ones piece by piece. One batch is in memory
-for each client: the system has enough left to be sent while the next is read. Who takes nothing is cut off by
-the connection.
+The system sends large instances itself (`sendfile`) where the connection allows it. Other parts are read by
+the executor, small ones many at once and large ones piece by piece. One batch is in memory for each client:
+the system has enough left to be sent while the next is read. Who takes nothing is cut off by the connection.
 """
 
 import asyncio
@@ -11,15 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from aiohttp import web
 
-from pacsbridge.blobs.blob import Blob
 from pacsbridge.blobs.packs import Packs
+from pacsbridge.dicomweb import sendfile
 from pacsbridge.dicomweb.multipart import Body, Part
-from pacsbridge.errors import Unavailable
+from pacsbridge.dicomweb.stored import cut_short, opened, stored
 
 BATCH = 3 * 1024 * 1024
 """Bytes that are read at a time."""
@@ -48,8 +47,14 @@ class Courier:
     packs: Packs
     executor: Executor
 
-    async def deliver(self, body: Body, response: web.StreamResponse) -> None:
+    async def deliver(self, body: Body, request: web.Request, response: web.StreamResponse) -> None:
         """Send a body over a prepared response. Raises ConnectionError, OSError, errors.*."""
+        if sendfile.is_possible(request, response, body):
+            await sendfile.send(request, body, self.packs, self.executor)
+        else:
+            await self._copy(body, response)
+
+    async def _copy(self, body: Body, response: web.StreamResponse) -> None:
         loop = asyncio.get_running_loop()
         for run in runs(body.parts):
             view = memoryview(await loop.run_in_executor(self.executor, read, self.packs, run))
@@ -59,7 +64,7 @@ class Courier:
 
     def check(self, body: Body) -> None:
         """Whether the first part can be opened, so that a store gone away is answered by a status; blocks."""
-        _open(_blob(self.packs, body.parts[0]).path).close()
+        opened(stored(self.packs, body.parts[0]).path).close()
 
 
 def runs(parts: Iterable[Part]) -> Iterator[Sequence[Stretch]]:
@@ -85,9 +90,9 @@ def read(packs: Packs, run: Sequence[Stretch]) -> bytearray:
     """The bytes of parts with their heads, in one buffer; blocks. Each file is opened once."""
     buffer = bytearray(sum(len(one.head) + one.stop - one.start for one in run))
     view, at = memoryview(buffer), 0
-    blobs = [_blob(packs, one.part) for one in run]
+    blobs = [stored(packs, one.part) for one in run]
     with ExitStack() as stack:
-        files = {path: stack.enter_context(_open(path)) for path in {blob.path for blob in blobs}}
+        files = {path: stack.enter_context(opened(path)) for path in {blob.path for blob in blobs}}
         for one, blob in zip(run, blobs, strict=True):
             start = at + len(one.head)
             view[at:start] = one.head
@@ -102,19 +107,8 @@ def _fill(file: BinaryIO, offset: int, view: memoryview) -> None:
     while done < len(view):
         count = os.preadv(file.fileno(), [view[done:]], offset + done)
         if not count:
-            raise Unavailable("a stored instance is shorter than recorded")
+            raise cut_short()
         done += count
-
-
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb", buffering=0)
-
-
-def _blob(packs: Packs, part: Part) -> Blob:
-    blob = packs.open(part.location)
-    if blob.length != part.size:
-        raise Unavailable("a stored instance has another length than recorded")
-    return blob
 
 
 def _read_ahead(file: BinaryIO, offset: int) -> None:
