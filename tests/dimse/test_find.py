@@ -44,6 +44,7 @@ def header(number: int) -> Attributes:
         "PatientID": f"P{number % 5}",
         "StudyDate": f"202001{number + 1:02}",
         "StudyTime": f"{number % 24:02}1500",
+        "TimezoneOffsetFromUTC": "+0200",
         "Modality": "CT",
     }
     return Attributes({keyword: (text,) for keyword, text in texts.items()})
@@ -248,14 +249,14 @@ def test_relational_queries_have_to_be_agreed_on(archive: Archive) -> None:
 
 
 def test_what_is_agreed_on_is_told(archive: Archive) -> None:
-    """The acceptor answers relational and combined times by 1, fuzzy matching and time zones by 0."""
+    """The acceptor answers relational, combined times and time zones by 1, fuzzy matching by 0."""
     with archive.associated(options=b"\x01\x01\x01\x01") as association:
         [item] = [
             one
             for one in association.acceptor.user_information
             if isinstance(one, SOPClassExtendedNegotiation)
         ]
-    assert item.service_class_application_information == b"\x01\x01\x00\x00"
+    assert item.service_class_application_information == b"\x01\x01\x00\x01"
 
 
 def test_combined_times_have_to_be_agreed_on(archive: Archive) -> None:
@@ -268,6 +269,21 @@ def test_combined_times_have_to_be_agreed_on(archive: Archive) -> None:
     keys["StudyTime"] = "0100-0000"
     wrapped, _ = archive.ask(options=b"\x00\x01", **keys, StudyInstanceUID="")
     assert {one.StudyInstanceUID for one in wrapped} == {"1.2.1"}
+
+
+def test_a_query_in_a_time_zone(archive: Archive) -> None:
+    """What was at a quarter past midnight in one zone was the evening before in UTC, and is told so."""
+    keys = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", "StudyTime": ""}
+    found, status = archive.ask(
+        options=b"\0\0\0\x01", **keys, StudyDate="20191231", TimezoneOffsetFromUTC="+0000"
+    )
+    assert status.Status == 0
+    [one] = found
+    assert (one.StudyInstanceUID, one.StudyDate, one.StudyTime) == ("1.2.0", "20191231", "221500")
+    assert one.TimezoneOffsetFromUTC == "+0000"
+    found, status = archive.ask(**keys, StudyDate="20191231", TimezoneOffsetFromUTC="CET")
+    assert (found, status.Status) == ([], 0xC000)
+    assert "TimezoneOffsetFromUTC" in status.ErrorComment or "0008,0201" in status.ErrorComment
 
 
 def test_patients_by_patient_root(archive: Archive) -> None:

@@ -16,6 +16,7 @@ from pacsbridge.kernel.matching import satisfies
 from pacsbridge.kernel.model import Level
 from pacsbridge.kernel.query_keys import TAGS, Record
 from pacsbridge.kernel.resources import Publication
+from pacsbridge.kernel.zones import in_zone, offset_of
 from pacsbridge.store.finding import is_exact
 from pacsbridge.store.records import Arrival, Listing
 from pacsbridge.store.sql import Sql, sql
@@ -29,6 +30,7 @@ IDS = ("A_1", "A%1", "a_1", "B*", "", "C\\1")
 DATES = ("20200131", "20200201", "2020", "", "20191231")
 TIMES = ("1015", "235959.5", "", "00")
 MODALITIES = ("CT", "MR", "XCT", "SR")
+ZONES = ("+0100", "", "-0930", "+1400", "Z", "+0100", "-1200")
 
 
 def headers() -> Iterator[Attributes]:
@@ -46,6 +48,7 @@ def headers() -> Iterator[Attributes]:
                 "PatientBirthDate": "19700101",
                 "StudyDate": DATES[number % len(DATES)],
                 "StudyTime": TIMES[number % len(TIMES)],
+                "TimezoneOffsetFromUTC": ZONES[number % len(ZONES)],
                 "AccessionNumber": f"ACC{number:03}",
                 "StudyID": f"S{number % 5}",
                 "StudyDescription": ("Head", "head CT", "Thorax_1")[number % 3],
@@ -161,6 +164,41 @@ def test_every_query_finds_what_a_plain_look_finds(filled: Store) -> None:
         assert found(filled, asked) == expected, (level, keys)
         barren += [keys] if not expected else []
     assert {value for keys in barren for value in keys.values()} == {"o'neil^patXrick", "ct"}
+
+
+@pytest.mark.parametrize("level", [Level.STUDY, Level.SERIES, Level.INSTANCE])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"StudyDate": "20200131"},
+        {"StudyDate": "-20200131"},
+        {"StudyDate": "20200201", "StudyTime": "00-06"},
+        {"StudyTime": "2330-"},
+        {"StudyDate": "20200131-20200201", "StudyTime": "1200-0300"},
+        {"StudyDate": "20200130-20200131", "PatientName": "m*"},
+        {},
+    ],
+)
+def test_a_query_in_a_time_zone(filled: Store, level: Level, keys: dict[str, str]) -> None:
+    """Dates and times of the query and of the answers are in its zone; others were found in other zones."""
+    every = found(filled, find(level))
+    unlike = 0
+    for zone in ("+0000", "+0545", "-1200", "+1400"):
+        asked = find(level, **keys, TimezoneOffsetFromUTC=zone)
+        moved = [in_zone(one, offset_of("", zone)) for one in every]
+        expected = [
+            one
+            for one in moved
+            if satisfies(one, asked.conditions) and all(moment.holds(one) for moment in asked.moments)
+        ]
+        assert found(filled, asked) == expected
+        unlike += {str(one) for one in expected} != {str(one) for one in found(filled, find(level, **keys))}
+    assert unlike
+
+
+def test_an_empty_time_zone_is_a_key_to_be_returned(filled: Store) -> None:
+    """Nothing is moved, nothing left out."""
+    assert found(filled, find(Level.STUDY, TimezoneOffsetFromUTC="")) == found(filled, find(Level.STUDY))
 
 
 TEXTS = st.text(alphabet="aAmulö_%*?\\^=ck1.", max_size=5)

@@ -165,7 +165,14 @@ def _context(cx: PresentationContext, options: Mapping[str, FindOptions], terms:
     agreed = options.get(abstract, FindOptions())
     service = service_of(abstract)
     usable = service if service in terms.usable else None
-    return Context(str(cx.transfer_syntax[0]), usable, abstract, *agreed, abstract in terms.providers)
+    return Context(
+        str(cx.transfer_syntax[0]),
+        usable,
+        abstract,
+        agreed.relational,
+        agreed.combined_times,
+        abstract in terms.providers,
+    )
 
 
 def _extended(request: A_ASSOCIATE) -> dict[str, bytes]:

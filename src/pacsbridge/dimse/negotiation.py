@@ -55,7 +55,7 @@ _READ_HERE = frozenset({"commitment", "find", "move", "get"})
 """Services whose data sets are read here, and not only kept."""
 
 _FIND_CLASSES = frozenset(f"{root}.1" for root in (PATIENT_ROOT, STUDY_ROOT))
-_RELATIONAL, _COMBINED_TIMES = 0, 1
+_RELATIONAL, _COMBINED_TIMES, _ZONES = 0, 1, 3
 _NAMED_STORAGE = _named_storage()
 _OTHER_SERVICES = _other_services()
 
@@ -134,15 +134,16 @@ class FindOptions(NamedTuple):
 
     relational: bool = False
     combined_times: bool = False
+    zones: bool = False
 
     def encoded(self, asked: bytes) -> bytes:
         """The answer to what was asked: as many bytes, 1 for what is supported."""
-        return bytes((self.relational, self.combined_times, 0, 0, 0))[: len(asked)]
+        return bytes((self.relational, self.combined_times, 0, self.zones, 0))[: len(asked)]
 
 
 def find_options(sop_class: str, asked: bytes) -> FindOptions | None:
     """What of the extended negotiation of a SOP class is supported; None where there is none for it."""
     if sop_class not in _FIND_CLASSES:
         return None
-    wanted = [byte == 1 for byte in asked.ljust(2, b"\0")]
-    return FindOptions(wanted[_RELATIONAL], wanted[_COMBINED_TIMES])
+    wanted = [byte == 1 for byte in asked.ljust(4, b"\0")]
+    return FindOptions(wanted[_RELATIONAL], wanted[_COMBINED_TIMES], wanted[_ZONES])

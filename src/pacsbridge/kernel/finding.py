@@ -11,6 +11,7 @@ from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel.matching import DAY, Between, Condition, Conditions, Item, Moment, condition, is_range
 from pacsbridge.kernel.model import Level
 from pacsbridge.kernel.query_keys import BY_TAG, TAGS, VRS
+from pacsbridge.kernel.zones import ZONE, offset_of
 
 LEVELS = tuple(Level)
 
@@ -43,13 +44,15 @@ Keys = Mapping[str, Asked]
 class Find:
     """One query. `conditions` and `moments` all have to hold of a record merged from all levels above.
 
-    `patient_counts`: the numbers of what is known of a patient are wanted.
+    `patient_counts`: the numbers of what is known of a patient are wanted. `offset`: dates and times of the
+    query and its answers are so many minutes ahead of UTC; None: as they are stored.
     """
 
     level: Level
     conditions: Conditions
     moments: tuple[Moment, ...] = ()
     patient_counts: bool = False
+    offset: int | None = None
 
     def upto(self, level: Level) -> Conditions:
         """The conditions on attributes of this level and those above."""
@@ -82,12 +85,21 @@ def understood(level: Level, keys: Keys, *, combined_times: bool, fuzzy: bool = 
     if len(keys) > _MOST_KEYS:
         raise NotUnderstood(f"more than {_MOST_KEYS} keys")
     known = {tag: asked for tag, asked in keys.items() if is_known(tag, level)}
-    conditions = _conditions(known, fuzzy)
+    zone = known.get(ZONE, Asked(ZONE))
+    conditions = _conditions({tag: asked for tag, asked in known.items() if tag != ZONE}, fuzzy)
     moments = tuple(_moments(known, conditions)) if combined_times else ()
     for moment in moments:
         del conditions[moment.date], conditions[moment.time]
     wants_patient = any(BY_TAG[tag].keyword.startswith("NumberOfPatientRelated") for tag in known)
-    return Understood(Find(level, conditions, moments, wants_patient), frozenset(keys) - frozenset(known))
+    find = Find(level, conditions, moments, wants_patient, _offset(zone))
+    return Understood(find, frozenset(keys) - frozenset(known))
+
+
+def _offset(zone: Asked) -> int | None:
+    """The zone that a query is in (PS3.4 C.2.2.2.5); empty: none is meant."""
+    if not any(zone.values):
+        return None
+    return offset_of(zone.name, "\\".join(zone.values))
 
 
 def _conditions(keys: Keys, fuzzy: bool) -> dict[str, Condition]:

@@ -10,10 +10,21 @@ from typing import Any, NamedTuple
 import orjson
 
 from pacsbridge.kernel.finding import Find
-from pacsbridge.kernel.matching import DAY, Between, Condition, Like, Named, OneOf, has_wildcards, satisfies
+from pacsbridge.kernel.matching import (
+    DAY,
+    Between,
+    Condition,
+    Conditions,
+    Like,
+    Named,
+    OneOf,
+    has_wildcards,
+    satisfies,
+)
 from pacsbridge.kernel.model import Level, StudyState
 from pacsbridge.kernel.query_keys import TAGS, Record
 from pacsbridge.kernel.study_records import instance_records
+from pacsbridge.kernel.zones import in_zone, widened
 from pacsbridge.store.sql import Ask, Sql, among, beyond, either, every, ordered, sql
 from pacsbridge.store.texts import LONGEST, indexed
 
@@ -58,7 +69,7 @@ def chunk(ask: Ask, states: States, find: Find, after: Position | None, limit: i
 
 def is_exact(find: Find) -> bool:
     """Whether the database tells alone what matches, so that rows can be counted off."""
-    if find.level is Level.INSTANCE or find.moments:
+    if find.level is Level.INSTANCE or find.moments or find.offset is not None:
         return False
     parts = {tag: _part(tag, one) for tag, one in find.conditions.items()}
     return all(part is not None and part.exact for part in parts.values())
@@ -89,7 +100,7 @@ def _instances(
     rows = _rows(ask, find, after, few, offset, "k.date, k.study, k.patient", ("k.date", "k.study"))
     above = {row[1]: orjson.loads(row[-1]) for row in rows}
     _count_patients(ask, find, [row[2] for row in rows], list(above.values()))
-    kept = [pk for pk, record in above.items() if satisfies(record, find.upto(Level.STUDY))]
+    kept = [pk for pk, record in above.items() if satisfies(_zoned(find, record), find.upto(Level.STUDY))]
     known = states(kept) if kept else {}
     records = [
         {**above[pk], **series, **own}
@@ -132,9 +143,13 @@ def _matching(find: Find, records: Iterable[Record]) -> Sequence[Record]:
         return list(records)
     return [
         one
-        for one in records
+        for one in (_zoned(find, record) for record in records)
         if satisfies(one, find.conditions) and all(moment.holds(one) for moment in find.moments)
     ]
+
+
+def _zoned(find: Find, record: Record) -> Record:
+    return record if find.offset is None else in_zone(record, find.offset)
 
 
 def _rows(
@@ -168,8 +183,11 @@ def _rows(
 
 def _parts(find: Find) -> Sequence[_Part]:
     """What the database is told of a query."""
-    found = [part for tag, one in find.conditions.items() if (part := _part(tag, one)) is not None]
-    found += [_date_part("k.date", one.low, one.high) for one in find.moments if one.date == _DATE]
+    zoned = find.offset is not None
+    conditions = _widened(find.conditions) if zoned else find.conditions
+    found = [part for tag, one in conditions.items() if (part := _part(tag, one)) is not None]
+    days = [(one.low // DAY, one.high // DAY) for one in find.moments if one.date == _DATE]
+    found += [_date_part(*(widened(*span) if zoned else span)) for span in days]
     return [one for part in found for one in _placed(find.level, part)]
 
 
@@ -181,11 +199,19 @@ def _placed(level: Level, part: _Part) -> Iterable[_Part]:
     return (part, study) if level is Level.SERIES and part.where.text.startswith("s.") else (study,)
 
 
-_DATE = TAGS["StudyDate"]
+def _widened(conditions: Conditions) -> Conditions:
+    """Conditions that hold wherever those of another time zone do, of what the database can tell."""
+    found = {tag: one for tag, one in conditions.items() if tag != _TIME}
+    if isinstance(days := found.get(_DATE), Between):
+        found[_DATE] = Between(days.vr, tuple(widened(*span) for span in days.ranges))
+    return found
 
 
-def _date_part(column: str, low: int, high: int) -> _Part:
-    return _Part(sql(f"{column} BETWEEN ? AND ?", low // DAY, high // DAY), exact=False)
+_DATE, _TIME = TAGS["StudyDate"], TAGS["StudyTime"]
+
+
+def _date_part(low: int, high: int) -> _Part:
+    return _Part(sql("k.date BETWEEN ? AND ?", low, high), exact=False)
 
 
 def _part(tag: str, condition: Condition) -> _Part | None:
