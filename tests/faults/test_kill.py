@@ -2,10 +2,11 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
-from pushing import Sender
+from pushing import SUCCESS, Sender, echo
 
 from .conftest import MakeSite, Site
 
@@ -41,6 +42,37 @@ def test_kill_loses_nothing_that_was_acknowledged(
     assert not list((site.bridge.data_dir / "incoming").iterdir())
     assert site.bridge.stop() == 0
     site.oracle.stored()
+
+
+@pytest.mark.timeout(300)
+def test_it_is_back_soon(make_site: MakeSite, numbers: Callable[..., int]) -> None:
+    """T-KILL: killed with many instances in the index and started again, it accepts callers within 5 s."""
+    site = make_site()
+    site.start()
+    each = numbers(500, 25_000)
+    senders = [_sender(site, study, 1, each, (2_000,)) for study in range(1, SENDERS + 1)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert len(site.oracle.acknowledged) == SENDERS * each
+    site.bridge.kill()
+    began = time.monotonic()
+    site.bridge.launch()
+    site.bridge.wait(lambda: _answers(site), 60)
+    taken = time.monotonic() - began
+    print(f"{SENDERS * each:,} instances: accepts after {taken:.1f} s")
+    assert taken < numbers(30, 5)
+    site.bridge.wait(site.bridge.ready, 60)
+    site.oracle.check(seconds=300)
+
+
+def _answers(site: Site) -> bool:
+    assert site.bridge.process is not None and site.bridge.process.poll() is None
+    try:
+        return echo(site.bridge.dimse_port) == SUCCESS
+    except ConnectionError:
+        return False
 
 
 def _push(site: Site, number: int, sizes: tuple[int, ...], moment: float) -> None:
