@@ -308,6 +308,14 @@ REFUSALS = {
         "[dimse]\nservices = ['echo']\n[[peer]]\nae_title = 'A'\nservices = ['echo', 'store']",
         "peer A: store is not among dimse.services",
     ),
+    "certificates without an authority": (
+        "[[peer]]\nae_title = 'A'\ncertificates = ['a.example']",
+        "peer A: certificates need dimse.tls.ca, without which callers show none",
+    ),
+    "a digest that is none": (
+        "[[peer]]\nae_title = 'A'\ncertificates = ['sha256:12']",
+        "peer 1: certificates must be a list of names in certificates and SHA-256 digests, not ['sha256:12']",
+    ),
     "peer twice": (
         "[[peer]]\nae_title = 'A'\n[[peer]]\nae_title = 'A'",
         "peer A: the same ae_title stands in 2",

@@ -7,7 +7,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 
-from pacsbridge import config, wiring
+from pacsbridge import config, securing
 from pacsbridge.cli import main
 from pacsbridge.httpd import Front, HttpServer
 
@@ -33,7 +33,7 @@ def ask(request: pytest.FixtureRequest, tmp_path: Path, fault: list[str]) -> Ite
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     file, tables = tmp_path / "site.toml", TLS[request.param].replace("@", f"{tmp_path}/")
     file.write_text(tables)
-    front = Front(tls=wiring.http_tls(config.load(file, {})))
+    front = Front(tls=securing.http_tls(config.load(file, {})))
     server = HttpServer("127.0.0.1", 0, {}, {"store": lambda: fault[0] if fault else None}, front)
     server.start()
     file.write_text(f"[fhir]\nport = {server.port}\n{tables}")

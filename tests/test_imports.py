@@ -13,10 +13,11 @@ SOURCE = Path(__file__).parent.parent / "src" / "pacsbridge"
 RINGS = (
     ("errors", "logs", "metrics"),
     ("kernel",),
-    ("dicom", "store", "blobs", "remote"),
+    ("dicom", "store", "blobs", "remote", "tls"),
     ("bridge", "access", "audit", "connections", "render"),
     ("dimse", "fhir", "dicomweb", "web", "httpd", "samples", "viewer"),
     ("config", "datadir"),
+    ("securing",),
     ("wiring",),
     ("archives", "auditing", "backup", "opening", "manual"),
     ("pages",),
@@ -38,6 +39,7 @@ HOMES = {
     "psycopg": {"store"},
     "aiohttp": {"fhir", "dicomweb", "web", "httpd", "access", "connections", "viewer"},
     "jwt": {"access"},
+    "cryptography": {"tls"},
     "orjson": {
         "store",
         "fhir",
@@ -64,6 +66,7 @@ HOMES = {
         "access",
         "audit",
         "store",
+        "tls",
         "dimse",
         "fhir",
         "dicomweb",

@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 
 from pacsbridge import metrics
 
-LABELS = {"service", "reason", "status", "route", "method", "source", "outcome"}
+LABELS = {"service", "reason", "status", "route", "method", "source", "outcome", "certificate", "use", "port"}
 """A source is one of the configuration: no peer names it."""
 
 

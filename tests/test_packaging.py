@@ -170,6 +170,7 @@ def test_the_unit_runs_a_command_that_there_is() -> None:
     assert settings.data_dir == Path("/var/lib") / keys["StateDirectory"][0]
     assert int(keys["TimeoutStopSec"][0]) > 60
     assert keys["RestartPreventExitStatus"] == [str(USAGE)]
+    assert keys["ExecReload"] == ["/bin/kill -HUP $MAINPID"]  # certificates are read anew
     assert int(keys["LimitNOFILE"][0]) > settings.limits.http_connections
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from pacsbridge import config, wiring
+from pacsbridge import config, securing, wiring
 from pacsbridge.bridge.archive_asking import Askable
 from pacsbridge.bridge.archive_changes import Changes
 from pacsbridge.bridge.archive_poller import Poller
@@ -59,6 +59,7 @@ class Connection:
 
 def connect(settings: Config, source: Source) -> Connection:
     """Make ready to ask an archive; nothing is sent yet. Raises Misconfigured."""
+    securing.check_source(source)
     stopping = threading.Event()
     archive = Archive(_settings(source), FIELDS, sleep=stopping.wait)
     return Connection(settings, source, archive, stopping)

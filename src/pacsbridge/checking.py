@@ -1,13 +1,14 @@
-"""What `pacsbridge check` tries: the database, the disk, the ports, every peer that has an address."""
+"""What `pacsbridge check` tries: database, disk, ports, peers with an address, archives, audit receivers."""
 
 import errno
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from pacsbridge import archives, datadir, opening, wiring
+from pacsbridge import archives, auditing, datadir, opening, securing
 from pacsbridge.bridge.archive_state import read_state, said
 from pacsbridge.config import Config
 from pacsbridge.config.dimse import Peer
@@ -16,6 +17,9 @@ from pacsbridge.dimse.echo import echo
 from pacsbridge.dimse.settings import Place
 from pacsbridge.errors import BadAnswer, PacsbridgeError, Unavailable
 from pacsbridge.store.engine import embedded_file
+from pacsbridge.tls.certificates import Identity, check_key, exposed, standing
+from pacsbridge.tls.certificates import Place as File
+from pacsbridge.tls.contexts import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,9 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "blobs", lambda: _blobs(settings)
     yield "dimse", lambda: _port(settings, "dimse.port", settings.dimse.host, settings.dimse.port)
     yield "fhir", lambda: _port(settings, "fhir.port", settings.fhir.host, settings.fhir.port)
-    if settings.dimse.tls.certificate is not None:
-        yield "dimse.tls", partial(_tls, wiring.dimse_tls, settings)
-    if settings.fhir.tls.certificate is not None:
-        yield "fhir.tls", partial(_tls, wiring.http_tls, settings)
+    for files in securing.all_files(settings):
+        for place in files.places:
+            yield place.label, partial(_certificate, files, place)
     for peer in settings.peers:
         host = peer.host
         if host is not None and "/" not in host:
@@ -55,15 +58,28 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
             )
     for source in settings.sources:
         yield f"source {source.name}", partial(_source, settings, source)
+    yield from auditing.try_outs(settings)
 
 
-def _tls(made: Callable[[Config], object], settings: Config) -> str:
-    made(settings)
-    return "certificate and key fit"
+def _certificate(files: Files, place: File) -> str:
+    """Until when the certificates of a file are good; one of ours needs its key besides."""
+    found = standing(place, datetime.now(UTC))
+    if found.fault:
+        raise place.fault(found.fault)
+    said = f"WARNING: {place.path} {found.warning}" if found.warning else ""
+    good = f"{place.path} is valid until {found.until:%Y-%m-%d %H:%M} UTC"
+    return "; ".join((said or good, *(_key(files.own) if files.own and not place.trusted else ())))
+
+
+def _key(own: Identity) -> Iterator[str]:
+    """What there is to say of the key of a certificate of ours."""
+    check_key(own)
+    if exposed(own):
+        yield f"WARNING: {own.key.path} can be read by everybody on this machine"
 
 
 def _echoed(settings: Config, host: str, peer: Peer) -> str:
-    tls = wiring.calling_tls(settings) if peer.tls else None
+    tls = securing.calling_tls(settings, peer) if peer.tls else None
     return echo(settings.dimse.ae_title, peer.ae_title, Place(host, peer.port, tls))
 
 

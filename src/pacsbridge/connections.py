@@ -6,6 +6,7 @@ and `_server` are private names of its: tests hold each of them.
 
 import asyncio
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +19,8 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_runner import BaseSite
 
 from pacsbridge import metrics
+from pacsbridge.tls.failures import Failures
+from pacsbridge.tls.greeting import Greetings
 
 SERVER = "pacsbridge"
 """The header Server: what runs underneath is nobody's business."""
@@ -263,19 +266,35 @@ class Runner(web.AppRunner):
 
 
 class Site(web.TCPSite):
-    """An address that is listened on, with a deadline for TLS to be agreed on."""
+    """An address that is listened on, by TLS or not; `strangers` hears of handshakes that fail."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        strangers: Failures | None = None,
+    ) -> None:
+        super().__init__(runner, host, port, backlog=BACKLOG, ssl_context=tls)
+        self._patience = runner.patience
+        self._strangers = strangers or Failures("http")
+        self._greetings: Greetings | None = None
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
         await BaseSite.start(self)
-        runner, tls = self._runner, self._ssl_context
-        assert isinstance(runner, Runner)  # noqa: S101 (for the type checker)
-        assert runner.server is not None  # noqa: S101
+        factory, tls = self._runner.server, self._ssl_context
+        assert factory is not None  # noqa: S101 (for the type checker)
+        if tls is not None:
+            patience = self._patience
+            self._greetings = Greetings(factory, tls, patience.head, patience.connections, self._strangers)
         self._server = await asyncio.get_running_loop().create_server(
-            runner.server,
-            self._host,
-            self._port,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else runner.patience.head,
-            backlog=self._backlog,
+            self._greetings or factory, self._host, self._port, backlog=self._backlog
         )
+
+    async def stop(self) -> None:
+        """Listen no more; handshakes under way come to nothing."""
+        if self._greetings is not None:
+            self._greetings.close()
+        await super().stop()

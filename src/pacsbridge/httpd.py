@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from aiohttp import web
@@ -16,9 +16,10 @@ from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import ACCESS, Handler, identify
 from pacsbridge.access.proxies import behind
 from pacsbridge.access.rights import OPERATOR
-from pacsbridge.connections import BACKLOG, SERVER, SHUTDOWN_SECONDS, Patience, Runner, Site
+from pacsbridge.connections import SERVER, SHUTDOWN_SECONDS, Patience, Runner, Site
 from pacsbridge.errors import Denied, Misconfigured, NotUnderstood, Unauthenticated, Unavailable
 from pacsbridge.kernel.audit import SERIOUS, Event
+from pacsbridge.tls.failures import Failures
 
 Checks = Mapping[str, Callable[[], str | None]]
 """Name of a part → what is wrong with it, None when nothing is."""
@@ -33,6 +34,7 @@ class Front:
     """How the port is reached: by TLS, through proxies (networks) that end it, by whom the gate knows.
 
     `patience` is for all of them. `plain`: requests may come from elsewhere without TLS all the same.
+    `strangers` hears of TLS handshakes that fail.
     """
 
     gate: Gate | None = None
@@ -40,6 +42,7 @@ class Front:
     proxies: tuple[str, ...] = ()
     plain: bool = False
     patience: Patience = Patience()
+    strangers: Failures = field(default_factory=lambda: Failures("http"))
 
 
 def _no_pages(_app: web.Application) -> None:
@@ -68,7 +71,7 @@ class HttpServer:
         self._witness = witness
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
 
     @property
     def port(self) -> int:
@@ -99,8 +102,8 @@ class HttpServer:
     async def _listen(self) -> None:
         self._runner = Runner(self._application(), self._front.patience)
         await self._runner.setup()
-        tls = self._front.tls
-        await Site(self._runner, self._host, self._port, backlog=BACKLOG, ssl_context=tls).start()
+        front = self._front
+        await Site(self._runner, self._host, self._port, front.tls, front.strangers).start()
 
     def _application(self) -> web.Application:
         front = self._front

@@ -36,6 +36,7 @@ FIELDS = frozenset(
     method route type milliseconds seconds request_id url
     pack start end size bytes indexed count instances studies stored failed skipped versions
     version revision state signal threads backlog attempt lost path data_dir database fhir dicomweb dimse
+    server certificate until
     """.split()
 )
 """What may stand in a line. UIDs may; names, ids, dates of birth, accession numbers and texts may not."""

@@ -97,6 +97,24 @@ AUDIT_UNSENT = Gauge(
     ["service"],
     registry=REGISTRY,
 )
+TLS_NOT_AFTER = Gauge(
+    "pacsbridge_tls_not_after_seconds",
+    "When the first certificate of a file ends, in seconds since 1970, by configuration key and source.",
+    ["certificate", "source"],
+    registry=REGISTRY,
+)
+TLS_RENEWALS = Counter(
+    "pacsbridge_tls_renewals",
+    "How often certificates were read anew, by what for (dimse, calling, http) and outcome: renewed, failed.",
+    ["use", "outcome"],
+    registry=REGISTRY,
+)
+TLS_FAILURES = Counter(
+    "pacsbridge_tls_failures",
+    "TLS handshakes of callers that came to nothing, by port (dimse, http) and reason.",
+    ["port", "reason"],
+    registry=REGISTRY,
+)
 PROXIED = Counter(
     "pacsbridge_dicomweb_proxied",
     "Requests answered from archives, by outcome: passed, left (by the client), or the name of the fault.",

@@ -5,12 +5,12 @@ import    store ─ intake ─ publisher
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from pacsbridge import config, datadir, wiring
 from pacsbridge.bridge.intake import Intake
-from pacsbridge.bridge.publish import Publisher
+from pacsbridge.bridge.publish import Deleted, Publisher
 from pacsbridge.config import Config
 from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable
 from pacsbridge.store.audit import AuditLog
@@ -111,12 +111,12 @@ def open_publisher(settings: Config, store: Store) -> Publisher:
     return Publisher(store, wiring.publication(settings, id_key(settings, store)), now)
 
 
-def reindex(settings: Config) -> tuple[int, int]:
-    """Rebuild the facts from the packs and publish them.
+def reindex(settings: Config, deleted: Callable[[Deleted], object] = bool) -> tuple[int, int]:
+    """Rebuild the facts from the packs and publish them; make what resources are searched by again.
 
     Returns how many instances there are, and how many records are damaged.
     """
-    with offline(settings, alone=True) as (store, intake, publisher):
+    with offline(settings, alone=True, deleted=deleted) as (store, intake, publisher):
         intake.indexer.drain()
         store.forget_facts()
         intake.damaged = 0
@@ -127,6 +127,7 @@ def reindex(settings: Config) -> tuple[int, int]:
             )
         store.restore_reports(now())
         publisher.publish_all()
+        store.search_anew()
     return count, intake.damaged
 
 
@@ -143,16 +144,20 @@ def full(free: int, least: int) -> Unavailable:
 
 
 @contextmanager
-def offline(settings: Config, *, alone: bool = False) -> Iterator[tuple[Store, Intake, Publisher]]:
+def offline(
+    settings: Config, *, alone: bool = False, deleted: Callable[[Deleted], object] = bool
+) -> Iterator[tuple[Store, Intake, Publisher]]:
     """Store, intake and publisher without listeners, for commands.
 
-    `alone`: no other process may use the data directory meanwhile; Unavailable when one does.
+    `alone`: no other process may use the data directory meanwhile; Unavailable when one does. `deleted` hears
+    of studies that are no longer published.
     """
     with ExitStack() as parts:
         parts.enter_context(datadir.held(settings.data_dir, alone=alone))
         store = open_store(settings)
         parts.callback(store.close)
         publisher = open_publisher(settings, store)
+        publisher.deleted = deleted
         intake = open_intake(settings, store)
         parts.callback(intake.stop)
         intake.start()

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import structlog
 
-from pacsbridge import __version__, archives, datadir, opening, pages, wiring
+from pacsbridge import __version__, archives, datadir, opening, pages, securing, wiring
 from pacsbridge.access.gate import Gate
 from pacsbridge.auditing import Audit
 from pacsbridge.bridge.archive_asking import Asking
@@ -37,6 +37,7 @@ from pacsbridge.dimse.server import DimseServer
 from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reason
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.httpd import HttpServer
+from pacsbridge.tls.renewal import Renewal
 from pacsbridge.web.app import add_pages
 from pacsbridge.web.operations import Operations
 from pacsbridge.web.service import Web
@@ -75,6 +76,11 @@ class Runtime:
             dimse_port=self.dimse.port,
         )
 
+    def reload(self) -> None:
+        """Read the certificates anew; all other settings are those of the start."""
+        log.info("reloading")
+        self.certificates.renew()
+
     def stop(self) -> None:
         """Stop in reverse order: callers first, so that what is under way is finished."""
         self._listening = False
@@ -85,11 +91,15 @@ class Runtime:
     def _start(self, parts: ExitStack) -> None:
         settings = self.settings
         parts.enter_context(datadir.held(settings.data_dir))
-        self._peers = wiring.dimse_peers(settings)
+        self._tls = securing.secured(settings)
+        self.certificates = Renewal(self._tls.contexts, securing.places(settings))
+        self._peers = wiring.dimse_peers(settings, self._tls.peers)
         self.store = opening.open_store(settings)
         parts.callback(self.store.close)
         self.audit = self._audit(parts)
         self.publisher = opening.open_publisher(settings, self.store)
+        if self.audit is not None:
+            self.publisher.deleted = self.audit.deleted
         self.intake = opening.open_intake(settings, self.store)
         self.publisher.start()
         parts.callback(self.publisher.stop)
@@ -104,6 +114,14 @@ class Runtime:
         parts.callback(self.http.stop)
         parts.callback(self.dimse.stop)
         self._listen()
+        self._renew(parts)
+
+    def _renew(self, parts: ExitStack) -> None:
+        """Certificates are looked after from now on."""
+        if self.audit is not None:
+            self.certificates.tell = self.audit.renewed
+        parts.callback(self.certificates.stop)
+        self.certificates.start()
 
     def _audit(self, parts: ExitStack) -> Audit | None:
         """What keeps the audit log: it hears of everything else, so that it begins first and ends last."""
@@ -172,11 +190,13 @@ class Runtime:
         secret = sha256(b"cursors:" + opening.id_key(settings, self.store)).digest()
         fhir = wiring.fhir_settings(settings, secret)
         dicomweb = wiring.dicomweb_settings(settings)
-        front = wiring.front(settings)
+        front = wiring.front(settings, self._tls.http)
         if front.gate is not None:
             parts.callback(front.gate.close)
         audit = self.audit
         witness = None if audit is None else audit.witness
+        if audit is not None:
+            front.strangers.tell = audit.strangers["http"]
         entrance = Entrance(self.intake, self._sources.of_uri(STOW_URI))
         applications = {
             "/fhir": fhir_app(
@@ -261,8 +281,9 @@ class Runtime:
         retrieval = Retrieval(self.store, self.intake.packs, self.fetching.further)
         operations = self._operations(retrieval)
         audit = self.audit
+        settings = wiring.dimse_settings(self.settings, self._tls.dimse)
         server = DimseServer(
-            wiring.dimse_settings(self.settings),
+            settings,
             self._take,
             self.intake.spool,
             self._peers,
@@ -273,6 +294,7 @@ class Runtime:
         )
         if audit is not None:
             server.tell(audit.watch)
+            settings.strangers.tell = audit.strangers["dimse"]
         return server
 
     def _operations(self, retrieval: Retrieval) -> dict[str, Operation]:

@@ -1,8 +1,8 @@
 """What a configuration means to the parts: sources and their contexts, publication, limits."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pacsbridge import __version__, config, datadir
@@ -10,9 +10,7 @@ from pacsbridge.access.gate import gate
 from pacsbridge.access.settings import AccessSettings
 from pacsbridge.bridge.sources import Source, Sources
 from pacsbridge.config import Config
-from pacsbridge.config.access import HttpTls
 from pacsbridge.config.checks import endpoint_specs, source_endpoint_specs
-from pacsbridge.config.dimse import DimseTls
 from pacsbridge.config.schema import Peer
 from pacsbridge.config.sources import Source as Archive
 from pacsbridge.connections import Patience
@@ -21,7 +19,6 @@ from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.dimse.settings import DimseSettings
 from pacsbridge.dimse.settings import Limits as DimseLimits
 from pacsbridge.dimse.settings import Peer as DimsePeer
-from pacsbridge.errors import Misconfigured
 from pacsbridge.fhir.service import FhirSettings
 from pacsbridge.httpd import Front
 from pacsbridge.kernel.identity import Context, fetched_uri, source_uri
@@ -141,12 +138,12 @@ def dicomweb_settings(settings: Config) -> DicomwebSettings:
     )
 
 
-def front(settings: Config) -> Front:
+def front(settings: Config, tls: ssl.SSLContext | None) -> Front:
     """How the HTTP port is reached, and by whom. Raises Misconfigured."""
     known = access(settings)
     return Front(
         None if known is None else gate(known),
-        http_tls(settings),
+        tls,
         settings.fhir.trusted_proxies,
         plain=settings.allow_insecure_listen,
         patience=patience(settings),
@@ -195,65 +192,6 @@ def access(settings: Config) -> AccessSettings | None:
     )
 
 
-def http_tls(settings: Config) -> ssl.SSLContext | None:
-    """TLS of the HTTP port (1.2 and later); None: there is none. Raises Misconfigured."""
-    return _server_tls("fhir.tls", settings.fhir.tls)
-
-
-def dimse_tls(settings: Config) -> ssl.SSLContext | None:
-    """TLS of the DIMSE port, by BCP 195 (PS3.15 B.12); None: there is none. Raises Misconfigured."""
-    context = _server_tls("dimse.tls", settings.dimse.tls)
-    if context is not None:
-        context.set_ciphers(_BCP_195)
-    return context
-
-
-_BCP_195 = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; all suites of TLS 1.3 are fit (RFC 9325 4.2)."""
-
-
-def calling_tls(settings: Config) -> ssl.SSLContext:
-    """TLS with peers that we call. Raises Misconfigured.
-
-    Whoever shows a certificate of `dimse.tls.ca` is trusted, as PS3.15 B.12 leaves it to the site; by the
-    authorities of the machine, the certificate has to name the host as well.
-    """
-    tls = settings.dimse.tls
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        context.set_ciphers(_BCP_195)
-        context.check_hostname = tls.ca is None
-        if tls.certificate is not None:
-            show_certificate(context, tls.certificate, tls.key)
-    except OSError as exc:
-        raise _unfit("dimse.tls") from exc
-    return context
-
-
-def _server_tls(name: str, tls: HttpTls | DimseTls) -> ssl.SSLContext | None:
-    if tls.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        show_certificate(context, tls.certificate, tls.key)
-        if tls.ca is not None:
-            context.load_verify_locations(tls.ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as exc:
-        raise _unfit(name) from exc
-    return context
-
-
-def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    """Have others see our certificate; a key that needs a password is not asked about. Raises OSError."""
-    context.load_cert_chain(certificate, key, password=lambda: b"")
-
-
-def _unfit(name: str) -> Misconfigured:
-    return Misconfigured(f"{name}: certificate, key or ca cannot be read, or don't fit")
-
-
 def configured_id_key(settings: Config) -> bytes:
     """The secret of keyed ids without a store: the configured one, the directory's, or a fixed word."""
     if settings.fhir.id_key_file is not None:
@@ -261,7 +199,7 @@ def configured_id_key(settings: Config) -> bytes:
     return (datadir.read_id_key(settings.data_dir) or "pacsbridge").encode()
 
 
-def dimse_settings(settings: Config) -> DimseSettings:
+def dimse_settings(settings: Config, tls: ssl.SSLContext | None) -> DimseSettings:
     """The listener's settings and limits."""
     dimse, limits = settings.dimse, settings.limits
     return DimseSettings(
@@ -272,7 +210,7 @@ def dimse_settings(settings: Config) -> DimseSettings:
         max_associations=dimse.max_associations,
         max_pdu=dimse.max_pdu,
         require_called_ae=dimse.require_called_ae,
-        tls=dimse_tls(settings),
+        tls=tls,
         limits=replace(
             DimseLimits(),
             pdu=limits.pdu_bytes,
@@ -287,12 +225,16 @@ def dimse_settings(settings: Config) -> DimseSettings:
     )
 
 
-def dimse_peers(settings: Config) -> list[DimsePeer]:
-    """Who may call, and who may be called. Raises Misconfigured."""
-    tls = calling_tls(settings) if any(peer.tls for peer in settings.peers) else None
+def dimse_peers(settings: Config, tls: Mapping[str, ssl.SSLContext]) -> list[DimsePeer]:
+    """Who may call, and who may be called: by the TLS that stands under its AE title."""
     return [
         DimsePeer(
-            peer.ae_title, peer.host, frozenset(peer.services or ()), peer.port, tls if peer.tls else None
+            peer.ae_title,
+            peer.host,
+            frozenset(peer.services or ()),
+            peer.port,
+            tls.get(peer.ae_title),
+            frozenset(peer.certificates),
         )
         for peer in settings.peers
     ]

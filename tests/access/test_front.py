@@ -10,7 +10,7 @@ import trustme
 from aiohttp import web
 from token_issuer import Issuer
 
-from pacsbridge import config, wiring
+from pacsbridge import config, securing
 from pacsbridge.access.gate import gate
 from pacsbridge.errors import Misconfigured
 from pacsbridge.httpd import Front, HttpServer
@@ -135,7 +135,7 @@ def tls(folder: Path, text: str) -> ssl.SSLContext | None:
     """TLS as a configuration asks for it; names are of files in a folder."""
     file = folder / "site.toml"
     file.write_text("[fhir.tls]\n" + text.replace("@", f"{folder}/"))
-    return wiring.http_tls(config.load(file, {}))
+    return securing.http_tls(config.load(file, {}))
 
 
 OWN = "certificate = '@server.pem'\nkey = '@server.key'"

@@ -3,7 +3,7 @@
 import pytest
 
 from pacsbridge.access.rights import OPERATOR, Access, Right
-from pacsbridge.access.scopes import TYPES, granted, supported
+from pacsbridge.access.scopes import NAMED, TYPES, granted, supported
 from pacsbridge.errors import Forbidden
 
 
@@ -54,6 +54,22 @@ def test_rights_for_one_patient_are_kept_apart() -> None:
     """A scope for the patient grants nothing beyond."""
     assert letters("patient/ImagingStudy.read user/Endpoint.rs", own=True) == NONE | {"ImagingStudy": "rs"}
     assert letters("patient/ImagingStudy.read user/Endpoint.rs") == NONE | {"Endpoint": "rs"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "named"),
+    [
+        ("system/*.cruds", ""),
+        ("user/*.read patient/*.*", ""),
+        ("system/AuditEvent.rs", "rs"),
+        ("user/AuditEvent.read", "rs"),
+        ("patient/AuditEvent.rs", ""),
+    ],
+)
+def test_the_audit_log_has_to_be_named(scope: str, named: str) -> None:
+    """A star does not reach it."""
+    found = {right.letter for right in granted(scope).everywhere if right.type == NAMED}
+    assert found == set(named)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,15 @@
 """Forwarding to real receivers, by syslog (UDP, TCP, TLS) and FHIR: nothing is lost while one is away."""
 
-import json
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import trustme
+from audit_receivers import Receiver, Server
 from r4_validation import assert_r4
 
 from pacsbridge.audit.forwarding import Forwarder, Sink
@@ -54,51 +50,6 @@ def forward(log: AuditLog) -> Iterator[Callable[[Sink], Forwarder]]:
     yield start
     for one in started:
         one.stop()
-
-
-class Receiver:
-    """A syslog receiver on loopback that counts octets (RFC 6587 3.4.1, RFC 5425 4.3)."""
-
-    def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self._context = context
-        self.port = self._listener.getsockname()[1]
-        self.messages: list[bytes] = []
-        self._connections: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-                if self._context is not None:
-                    connection = self._context.wrap_socket(connection, server_side=True)
-            except ssl.SSLError:
-                continue
-            except OSError:
-                return
-            self._connections.append(connection)
-            self._threads.append(threading.Thread(target=self._read, args=(connection,), daemon=True))
-            self._threads[-1].start()
-
-    def _read(self, connection: socket.socket) -> None:
-        try:
-            with connection, connection.makefile("rb") as stream:
-                while digits := b"".join(iter(lambda: stream.read(1).strip(), b"")):
-                    self.messages.append(stream.read(int(digits)))
-        except OSError:
-            return
-
-    def close(self) -> None:
-        """Hang up, and listen no more."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for one in self._connections:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
 
 
 def parsed(message: bytes) -> tuple[bytes, ET.Element]:
@@ -188,41 +139,6 @@ def test_tls(
     with pytest.raises(Unavailable, match="not trusted"):
         Syslog(url, "host").send(log.following(0, 1))
     receiver.close()
-
-
-class Server:
-    """A FHIR server that takes AuditEvents; `status` is what it answers with."""
-
-    def __init__(self) -> None:
-        self.status = 201
-        self.resources: list[dict[str, Any]] = []
-        self.heads: list[tuple[str, str, str | None]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                kind, login = self.headers["Content-Type"], self.headers.get("Authorization")
-                server.heads.append((self.path, kind, login))
-                if server.status == 201:
-                    server.resources.append(json.loads(body))
-                self.send_response(server.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/fhir"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A running bridge and its audit log: what modalities, viewers and strangers do, and who they are."""
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +22,10 @@ from token_issuer import Issuer
 from pacsbridge import logs, opening
 from pacsbridge.config import Config, load
 from pacsbridge.kernel.audit import Event
+from pacsbridge.kernel.reports import DELETED, Report
 from pacsbridge.runtime import Runtime
 from pacsbridge.samples import write_samples
+from pacsbridge.store.records import DeadLetter, Reported
 
 Events = Callable[[], list[Event]]
 
@@ -185,6 +188,19 @@ def test_dicomweb(
     assert "Anonymous" not in capsys.readouterr().err
 
 
+def test_a_study_that_is_deleted(run: Callable[..., Runtime], wait_until: Callable[..., None]) -> None:
+    """A study whose archive has it no more is an event of the application (DICOM Study Deleted)."""
+    running = run()
+    report = Report({"key": "A|1", "identifier": {"value": "1"}}, {"uid": "1.2.3"})
+    running.store.put_reports("urn:a", [Reported("1.2.3", b"1", None, report)], 1)
+    wait_until(lambda: running.store.version("ImagingStudy", "1.2.3"), 30)
+    running.store.withdraw_reports("urn:a", ["1.2.3"], DELETED, 2)
+    wait_until(lambda: ("deleted", "0") in told(running), 30)
+    [gone] = [one for one in events(running) if one.kind == "deleted"]
+    assert (gone.study, gone.resource, gone.who) == ("1.2.3", "ImagingStudy/1.2.3", None)
+    assert gone.patient.startswith("Patient/")
+
+
 def test_starts_stops_and_settings(run: Callable[..., Runtime], make_settings: Callable[..., Config]) -> None:
     """A start says under which settings; that these are others than before is on record; so is a stop."""
     for more in ({}, {}, {"fhir__max_wait_seconds": "40"}):
@@ -194,6 +210,7 @@ def test_starts_stops_and_settings(run: Callable[..., Runtime], make_settings: C
     kept = [record.event for record in log.following(0, 100)]
     assert [one.kind for one in kept] == ["start", "stop", "start", "stop", "start", "settings", "stop"]
     assert kept[0].details["settings"] == kept[2].details["settings"] == kept[5].details["before"]
+    assert kept[5].details["keys"] == "fhir.max_wait_seconds"
     assert {one.outcome for one in kept} == {"0"}
     log.changed("running ", "yes")
     assert log.broken() is None
@@ -233,6 +250,47 @@ def test_operators_pages_are_guarded(
     wait_until(lambda: ("refused", "8") in told(running))
     refused = events(running)[-1]
     assert refused.who is not None and refused.who.user == "dr.who"
+    issuer.close()
+
+
+def test_what_operators_set_in_motion_on_pages(
+    run: Callable[..., Runtime], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """Each button leaves an event: who had signed in, what it was about, what came of it; no key, no name."""
+    issuer = Issuer()
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": issuer.keys}))
+    running = run(
+        auth__jwks_file=str(keys), auth__issuer=issuer.url, auth__audience="https://pacs.example/fhir"
+    )
+    for number in range(4):
+        running.store.bury(DeadLetter("refused", f"/media/Geheimrat/{number}", "why", "urn:x"), 1)
+    last = running.store.overview.last_letter()
+    origin, browser = f"http://127.0.0.1:{running.http.port}", requests.Session()
+
+    def post(path: str, seen: str, **fields: str) -> int:
+        seal = re.search(r'name="csrf" value="([^"]+)"', browser.get(origin + seen, timeout=30).text)
+        assert seal is not None
+        form = {"csrf": seal[1], **fields}
+        return browser.post(origin + path, form, timeout=30, allow_redirects=False).status_code
+
+    token = issuer.bearer("system/*.read", sub="op.erator")["Authorization"].partition(" ")[2]
+    assert post("/login", "/login", token=token) == 303
+    assert post(f"/dead-letters/{last}/retry", "/dead-letters") == 303
+    assert post(f"/dead-letters/{last}/discard", "/dead-letters") == 303
+    assert post("/dead-letters/all", "/dead-letters", action="discard", last=str(last)) == 303
+    assert post("/sources/sync", "/sources", name="Geheimrat") == 404
+    assert requests.post(f"{origin}/sources/sync", {"name": "x"}, timeout=30).status_code == 401
+    wait_until(lambda: told(running)[-1:] == [("refused", "8")], 30)
+    made = [one for one in events(running) if one.kind == "page-action"]
+    assert {one.who.user for one in made if one.who} == {"op.erator"}
+    assert [(one.outcome, dict(one.details)) for one in made] == [
+        ("0", {"action": "retry", "letter": str(last), "result": "left"}),
+        ("0", {"action": "discard", "letter": str(last), "result": "discarded"}),
+        ("0", {"action": "letters", "order": "discard", "of": "all", "up-to": str(last), "told": "gone",
+               "number": "3"}),
+        ("4", {"action": "sync"}),
+    ]  # fmt: skip
     issuer.close()
 
 

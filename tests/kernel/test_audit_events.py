@@ -28,6 +28,8 @@ EVENTS: Mapping[str, Event] = {
     "search": Event("search", who=APP, server=FHIR, query=QUERY, request_id="r-1"),
     "store": Event("store", who=CT1, server="PB", patient="Patient/p1", study="1.2.3", instances=12),
     "move": Event("move", who=CT1, server="PB", destination="WS7", study="1.2.3", query="AAAA", failed=3),
+    "backup": Event("backup", who=APP, server=FHIR, destination="/backup/pb", details={"files": "3"}),
+    "import": Event("import", who=APP, server=FHIR, patient="Patient/p1", study="1.2.3", instances=2),
     "refused": Event("refused", SERIOUS, CT1, "PB", reason="calling AE title not recognised"),
     "start": Event("start", server=FHIR, details={"settings": "ab12"}),
     "lost": Event("lost", SERIOUS, details={"events": "7"}),
@@ -83,6 +85,18 @@ def test_a_search_has_the_shape_of_balp() -> None:
     assert (request["type"]["code"], request["what"]["identifier"]["value"]) == ("XrequestId", "r-1")
     assert query["role"]["code"] == "24"
     assert b64decode(query["query"]).decode() == "ImagingStudy?patient.name=müller"
+
+
+def test_a_backup_as_an_export() -> None:
+    """PS3.15 A.5.3.6: from us to media, asked for by a user; the same in both forms."""
+    agents = audit_event(5, AT, EVENTS["backup"])["agent"]
+    roles = [one["type"]["coding"][0]["code"] for one in agents if "type" in one]
+    assert roles == ["110153", "110154", "IRCP"]
+    message = ET.fromstring(audit_message(AT, EVENTS["backup"], "host"))
+    found = {one.attrib["UserID"]: one.find("RoleIDCode") for one in message.iter("ActiveParticipant")}
+    media = found["/backup/pb"]
+    assert media is not None
+    assert media.attrib["csd-code"] == "110154"
 
 
 def test_what_failed_claims_no_pattern() -> None:

@@ -35,6 +35,9 @@ class Sink(Protocol):
     def send(self, records: Sequence[Record]) -> None:
         """Send records in their order; once it returns they are there. Raises PacsbridgeError."""
 
+    def try_out(self) -> str:
+        """Reach it without sending anything that it would keep; what to say of it. Raises PacsbridgeError."""
+
     def close(self) -> None:
         """Close the connection."""
 

@@ -7,6 +7,7 @@ import orjson
 import structlog
 
 from pacsbridge import metrics
+from pacsbridge.errors import BadAnswer
 from pacsbridge.remote.client import Client
 from pacsbridge.remote.settings import ArchiveSettings
 from pacsbridge.store.audit import Record
@@ -16,6 +17,13 @@ log = structlog.get_logger("pacsbridge.audit")
 _FHIR_JSON = "application/fhir+json"
 _UNFIT = (400, 413, 422)
 """Statuses that are about the AuditEvent itself."""
+
+_SAID = {
+    403: "; it shows us no AuditEvents (HTTP 403): whether it takes any is not tried",
+    404: "; AuditEvents are not searched there: whether it takes any is not tried",
+}
+_NOT_SHOWN = (400, 403, 404, 405)
+"""Statuses of a search by who takes AuditEvents and shows none."""
 
 
 class Repository:
@@ -36,6 +44,16 @@ class Repository:
                 self._create(record)
                 self._taken = record.number
 
+    def try_out(self) -> str:
+        """Read its CapabilityStatement, and search for no AuditEvent, with our credentials.
+
+        Returns what to say of it. Raises Unavailable, BadAnswer, Declined.
+        """
+        if _type_of(self._client.get("/metadata", accept=_FHIR_JSON).body) != "CapabilityStatement":
+            raise BadAnswer("what it answers for /metadata is no CapabilityStatement")
+        asked = self._client.get("/AuditEvent", (("_summary", "count"),), _FHIR_JSON, allowed=_NOT_SHOWN)
+        return "answers as a FHIR server" + _SAID.get(asked.status, "")
+
     def _create(self, record: Record) -> None:
         body = orjson.dumps(_created(record))
         answer = self._client.post("/AuditEvent", body, _FHIR_JSON, allowed=_UNFIT)
@@ -46,6 +64,15 @@ class Repository:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _type_of(body: bytes) -> str:
+    """The type of the resource that a body holds; "" where it holds none."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(found.get("resourceType", "")) if isinstance(found, dict) else ""
 
 
 def _created(record: Record) -> dict[str, Any]:

@@ -30,6 +30,9 @@ _MESSAGE_ID = "DICOM+RFC3881"
 
 _SECONDS = 10.0
 _SETTLE_SECONDS = 0.3
+_TRY_SECONDS = 1.0
+"""How long one that is tried may take to hang up: by TLS 1.3 it tells late that it does not trust us."""
+
 _LONGEST_DATAGRAM = 65_000
 _BOM = b"\xef\xbb\xbf"
 
@@ -84,9 +87,26 @@ class Syslog:
                 self._datagrams(messages)
             else:
                 self._stream(b"".join(b"%d %b" % (len(one), one) for one in messages))
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:
             self.close()
             raise Unavailable(f"syslog: {_why(exc)}") from exc
+
+    def try_out(self) -> str:
+        """Connect, with the handshake of TLS, and see that the receiver keeps the connection.
+
+        Returns what to say of it. Raises Unavailable, Misconfigured.
+        """
+        try:
+            if self._place.scheme == "udp":
+                self._connected(socket.SOCK_DGRAM)
+                return "has an address; whether anybody listens there nobody tells (UDP)"
+            connection = self._connected(socket.SOCK_STREAM)
+            self._check(connection, _TRY_SECONDS)
+        except (OSError, UnicodeError) as exc:
+            self.close()
+            raise Unavailable(f"syslog: {_why(exc)}") from exc
+        version = connection.version() if isinstance(connection, ssl.SSLSocket) else "without TLS"
+        return f"takes connections ({version})"
 
     def close(self) -> None:
         """Close the connection."""
@@ -145,8 +165,14 @@ class Syslog:
             raise
 
 
-def _why(fault: OSError) -> str:
+def _why(fault: OSError | UnicodeError) -> str:
     """Why, in few words: libraries quote what they were given."""
+    if isinstance(fault, (socket.gaierror, UnicodeError)):
+        return "its name cannot be resolved"
     if isinstance(fault, ssl.SSLCertVerificationError):
         return "its certificate is not trusted"
+    if isinstance(fault, ssl.SSLError):
+        return "no TLS with it"
+    if isinstance(fault, TimeoutError):
+        return f"no answer within {_SECONDS:g} s"
     return fault.strerror or type(fault).__name__

@@ -1,4 +1,4 @@
-"""Who is and was connected: associations as they stand, the last ones that ended, and each caller's sums."""
+"""Who is and was connected, and who was turned away: the latest of each, and each caller's sums."""
 
 import threading
 from collections import OrderedDict, deque
@@ -12,6 +12,9 @@ ENDED = 100
 
 CALLERS = 500
 """AE titles that are remembered: callers may call themselves anything."""
+
+REFUSALS = 50
+"""Callers that were turned away, and why, that are remembered."""
 
 
 class Association(NamedTuple):
@@ -31,6 +34,20 @@ class Association(NamedTuple):
     outcome: str = ""
 
 
+class Refusal(NamedTuple):
+    """A caller that was turned away: who it said that it is, whom it called, from where, when, and why.
+
+    `times`: how often since the process began, the latest `at` (microseconds since 1970).
+    """
+
+    calling_ae: str
+    called_ae: str
+    address: str
+    reason: str
+    at: int
+    times: int = 1
+
+
 @dataclass(slots=True)
 class Caller:
     """All associations of one AE title since the process began; `last` is when the latest ended."""
@@ -43,11 +60,12 @@ class Caller:
 
 
 class Associations(NamedTuple):
-    """Those that are there now, the latest that ended, and the sums of each caller by its AE title."""
+    """Those that are there now, the latest that ended, the sums of each caller by its AE title, refusals."""
 
     now: Sequence[Association] = ()
     ended: Sequence[Association] = ()
     callers: Mapping[str, Caller] = MappingProxyType({})
+    refusals: Sequence[Refusal] = ()
 
 
 class AssociationLog:
@@ -57,6 +75,7 @@ class AssociationLog:
         self._lock = threading.Lock()
         self._ended: deque[Association] = deque(maxlen=ENDED)
         self._callers: OrderedDict[str, Caller] = OrderedDict()
+        self._refusals: OrderedDict[tuple[str, str, str, str], Refusal] = OrderedDict()
 
     def note(self, one: Association) -> None:
         """An association has ended."""
@@ -73,8 +92,18 @@ class AssociationLog:
             if len(self._callers) > CALLERS:
                 self._callers.popitem(last=False)
 
+    def turn_away(self, one: Refusal) -> None:
+        """A caller has been turned away; the same again counts up."""
+        key = one[:4]
+        with self._lock:
+            before = self._refusals.pop(key, None)
+            self._refusals[key] = one._replace(times=one.times + (before.times if before else 0))
+            if len(self._refusals) > REFUSALS:
+                self._refusals.popitem(last=False)
+
     def with_living(self, living: Sequence[Association]) -> Associations:
         """All there is to tell, the latest first."""
         with self._lock:
             ended, callers = list(self._ended), dict(self._callers)
-        return Associations(sorted(living, key=lambda one: one.since, reverse=True), ended, callers)
+            refusals = list(self._refusals.values())[::-1]
+        return Associations(sorted(living, key=lambda one: one.since, reverse=True), ended, callers, refusals)

@@ -1,7 +1,6 @@
 """`serve` and `demo`."""
 
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,32 +9,35 @@ import click
 from pacsbridge import demo, runtime
 from pacsbridge.commands.answering import answering, config_option, configure_logs, settings_of
 from pacsbridge.commands.notifying import READY, STOPPING, notify
+from pacsbridge.commands.signals import arriving
 from pacsbridge.runtime import Runtime
 
 
 @click.command()
 @config_option
 def serve(file: Path | None) -> None:
-    """Run everything until SIGTERM or SIGINT."""
+    """Run everything until SIGTERM or SIGINT; SIGHUP reads the certificates anew."""
     with answering():
         settings = settings_of(file)
-        _until_signal(Runtime(settings))
+        running = Runtime(settings)
+        _until_signal(running, hung_up=running.reload)
 
 
-def _until_signal(running: Runtime, then: Callable[[], None] = lambda: None) -> None:
-    """Start, call `then`, wait for SIGTERM or SIGINT, stop."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    running.start()
-    runtime.settle()
-    notify(READY)
-    try:
-        then()
-        stop.wait()
-    finally:
-        notify(STOPPING)
-        running.stop()
+def _until_signal(
+    running: Runtime, then: Callable[[], None] = lambda: None, hung_up: Callable[[], None] | None = None
+) -> None:
+    """Start, call `then`, wait for SIGTERM or SIGINT, stop; SIGHUP calls `hung_up`, or without it stops."""
+    with arriving(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as following:
+        running.start()
+        runtime.settle()
+        notify(READY)
+        try:
+            then()
+            while following() == signal.SIGHUP and hung_up is not None:
+                hung_up()
+        finally:
+            notify(STOPPING)
+            running.stop()
 
 
 @click.command(name="demo")

@@ -260,6 +260,13 @@ def _own_tls(config: Config) -> Iterator[str]:
             yield f"{name}.ca needs {name}.certificate"
 
 
+def _known_by_certificates(config: Config) -> Iterator[str]:
+    """What a peer may show is looked at only where it has to show one."""
+    for peer in config.peers:
+        if peer.certificates and config.dimse.tls.ca is None:
+            yield f"peer {peer.ae_title}: certificates need dimse.tls.ca, without which callers show none"
+
+
 def _auth(config: Config) -> Iterator[str]:
     """One way to verify tokens, and what it needs."""
     auth = config.auth
@@ -327,6 +334,7 @@ _SOURCE_CHECKS: tuple[Callable[[Source], Iterator[str]], ...] = (
 _CHECKS: tuple[Callable[[Config], Iterator[str]], ...] = (
     _exposed,
     _own_tls,
+    _known_by_certificates,
     _auth,
     _auth_in_the_clear,
     _without_name,

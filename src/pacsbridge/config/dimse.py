@@ -29,6 +29,11 @@ class DimseTls:
         "The authorities of peers' certificates: every caller needs one then, and whom we call.",
         example="hospital.pem",
     )
+    match_names: bool = key(
+        kinds.FLAG,
+        True,
+        "Whom we call has to show a certificate for that host; false where certificates name none.",
+    )
     key: Path | None = key(kinds.PATH, None, "The key of our certificate, in PEM.", example="dicom.key")
 
 
@@ -104,6 +109,12 @@ class Peer:
     )
     port: int = key(kinds.PEER_PORT, 104, "Where it listens itself.")
     tls: bool = key(kinds.FLAG, False, "Whether it is called by TLS there.")
+    certificates: tuple[str, ...] = key(
+        kinds.list_of(kinds.CERTIFICATE, "names in certificates and SHA-256 digests"),
+        (),
+        "By which certificates it is known: a DNS name or the common name in them, or sha256: and a digest.",
+        example=["ct1.hospital.example"],
+    )
     timezone: str | None = key(
         kinds.ZONE, None, "The zone of its clocks, where its headers don't say.", example="Europe/Berlin"
     )

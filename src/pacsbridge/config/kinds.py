@@ -21,6 +21,8 @@ _CHARSET = re.compile(rf"{_TERM}?(?:\\{_TERM})*")
 _MOST = 2**63 - 1
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _USER_NAME = re.compile(r"(?=.*\S)[^:\x00-\x1f\x7f]+")
+_COMMON_NAME = re.compile(r"(?! )[^\x00-\x1f\x7f]{1,253}(?<! )")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"(?![ \t])[\t -~\x80-\xff]*(?<![ \t])")
 _URL_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
@@ -225,6 +227,15 @@ def _masked_url(value: str) -> str:
     return _URL_PASSWORD.sub(MASK, value)
 
 
+def _certificate(value: Any) -> str:
+    """A pin as `tls.pins` compares it."""
+    text = str(_typed(str, value)).lower()
+    if not text.startswith("sha256:"):
+        return _matching(_COMMON_NAME.fullmatch)(text)
+    digest = text.removeprefix("sha256:").replace(":", "")
+    return "sha256:" + _matching(_SHA256.fullmatch)(digest)
+
+
 FLAG = Kind("true or false", lambda value: _typed(bool, value))
 TEXT = Kind("a text that is not blank", _matching(str.strip), literal=True)
 PORT = whole(0, 65535)
@@ -278,6 +289,11 @@ SOURCE_NAME = Kind(
 USER_NAME = Kind(
     "a user name without colon and control characters (RFC 7617)",
     _matching(_USER_NAME.fullmatch),
+    literal=True,
+)
+CERTIFICATE = Kind(
+    "a DNS name or common name in a certificate, or sha256: and 64 hexadecimal digits, colons between or not",
+    _certificate,
     literal=True,
 )
 HEADERS = Kind(

@@ -27,6 +27,7 @@ from pacsbridge.dimse.negotiation import (
 from pacsbridge.dimse.receive import Caller, Context, Receiver
 from pacsbridge.dimse.register import Member, Register
 from pacsbridge.errors import PacsbridgeError
+from pacsbridge.tls.pins import shows
 
 log = structlog.get_logger("pacsbridge.dimse")
 
@@ -34,6 +35,7 @@ REFUSALS: Mapping[str, tuple[int, int, int]] = {
     "called AE title not recognised": (1, 1, 7),
     "calling AE title not recognised": (1, 1, 3),
     "calling AE title not from this address": (1, 1, 3),
+    "calling AE title not of this certificate": (1, 1, 3),
     "shutting down": (2, 3, 1),
     "local limit exceeded": (2, 3, 2),
 }
@@ -56,15 +58,24 @@ class _Terms(NamedTuple):
         return self.offered & self.allowed
 
 
-def admit(assoc: Association, request: A_ASSOCIATE, register: Register, member: Member) -> Receiver | None:
-    """Queues the answer to `request`; the receiver for what follows, None if the caller is turned away."""
+def admit(
+    assoc: Association,
+    request: A_ASSOCIATE,
+    register: Register,
+    member: Member,
+    certificate: bytes | None = None,
+) -> Receiver | None:
+    """Queues the answer to `request`; the receiver for what follows, None if the caller is turned away.
+
+    `certificate`: what the caller has shown of itself, in DER.
+    """
     assoc.requestor.primitive = request
     assoc.requestor.ae_title = request.calling_ae_title
     caller = _caller(assoc, request, register)
-    refusal = _refusal(caller, register, member)
+    refusal = _stranger(caller, register, certificate) or _refusal(register, member)
     if refusal is not None:
         _reject(assoc, caller, refusal)
-        register.watch.rejected(caller, refusal)
+        register.turn_away(caller, refusal)
         return None
     terms = _terms(request, register.settings.services, register.directory.services(caller.peer))
     _accept(assoc, request, terms, _held(request, terms, register))
@@ -79,14 +90,20 @@ def _caller(assoc: Association, request: A_ASSOCIATE, register: Register) -> Cal
     )
 
 
-def _refusal(caller: Caller, register: Register, member: Member) -> str | None:
-    """Why this caller is turned away; None lets him in, and then he holds one of the places."""
+def _stranger(caller: Caller, register: Register, certificate: bytes | None) -> str | None:
+    """Why this caller may not come in; None where he may."""
     settings = register.settings
     if settings.require_called_ae and caller.called_ae != settings.ae_title.strip():
         return "called AE title not recognised"
     if not register.directory.admits(caller.peer):
         known = register.directory.names(caller.calling_ae)
         return f"calling AE title not {'from this address' if known else 'recognised'}"
+    pins = caller.peer.certificates if caller.peer else frozenset()
+    return "calling AE title not of this certificate" if pins and not shows(certificate, pins) else None
+
+
+def _refusal(register: Register, member: Member) -> str | None:
+    """Why nobody can come in now; None lets him in, and then he holds one of the places."""
     if register.closing:
         return "shutting down"
     return None if register.associate(member) else "local limit exceeded"

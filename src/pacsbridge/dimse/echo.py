@@ -5,6 +5,7 @@ from pynetdicom import AE
 from pacsbridge.dimse.library_logs import hushed
 from pacsbridge.dimse.negotiation import VERIFICATION
 from pacsbridge.dimse.settings import Place
+from pacsbridge.dimse.unanswered import unanswered
 from pacsbridge.errors import Unavailable
 
 _SECONDS = 10
@@ -19,9 +20,7 @@ def echo(calling_ae: str, called_ae: str, place: Place) -> str:
     entity.connection_timeout = _SECONDS
     assoc = entity.associate(place.host, place.port, ae_title=called_ae, tls_args=place.tls_args)
     if not assoc.is_established:
-        raise Unavailable(
-            f"{place} " + ("rejects the association" if assoc.is_rejected else "does not answer")
-        )
+        raise Unavailable(f"{place} {'rejects the association' if assoc.is_rejected else unanswered(place)}")
     try:
         status = assoc.send_c_echo()
     finally:

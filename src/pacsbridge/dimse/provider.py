@@ -36,6 +36,7 @@ from pacsbridge.dimse.register import Register
 from pacsbridge.dimse.settings import MIB
 from pacsbridge.dimse.status import origin
 from pacsbridge.dimse.transport import Connection
+from pacsbridge.tls.failures import why
 
 log = structlog.get_logger("pacsbridge.dimse")
 
@@ -108,9 +109,12 @@ class Provider(DULServiceProvider):
         try:
             self._connection.open()
         except OSError as fault:
-            log.warning(
-                "connection not opened", address=self.assoc.requestor.address, reason=type(fault).__name__
-            )
+            address, settings = self.assoc.requestor.address, self._register.settings
+            if settings.tls is None:
+                log.warning("connection not opened", address=address, reason=type(fault).__name__)
+            else:
+                settings.strangers.note(address, fault)
+                self._register.handshake_failed(address, why(fault))
             self._kill_thread = True
 
     def give_back(self) -> None:
@@ -192,7 +196,8 @@ class Provider(DULServiceProvider):
     def _attend(self, primitive: object) -> None:
         """What the state machine tells the service user, which is us."""
         if isinstance(primitive, A_ASSOCIATE):
-            self._receiver = admit(self.assoc, primitive, self._register, self)
+            certificate = self._connection.certificate
+            self._receiver = admit(self.assoc, primitive, self._register, self, certificate)
         elif isinstance(primitive, A_RELEASE):
             self._outcome = "released"
             self.assoc.acse.send_release(is_response=True)
@@ -256,10 +261,14 @@ class Provider(DULServiceProvider):
             self.event_queue.put("Evt19")
 
     def _linger(self) -> None:
-        """Reads and forgets until the peer closes: closing on unread data would destroy our last PDU."""
+        """Reads and forgets until the peer closes: closing on unread data would destroy our last PDU.
+
+        Who goes on sending is not listened to for ever.
+        """
         self._inbound.release()
         deadline = self._since + self._limits.linger
-        if not self._read(deadline) and time.monotonic() >= deadline:
+        self._read(deadline)
+        if time.monotonic() >= deadline:
             self.event_queue.put("Evt18")
 
     def _take(self, kind: int, body: memoryview) -> None:

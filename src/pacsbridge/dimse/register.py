@@ -5,9 +5,10 @@ import time
 from typing import Protocol
 
 from pacsbridge import metrics
-from pacsbridge.bridge.association_log import Association, AssociationLog, Associations
+from pacsbridge.bridge.association_log import Association, AssociationLog, Associations, Refusal
+from pacsbridge.dimse.account import wall
 from pacsbridge.dimse.peers import Directory
-from pacsbridge.dimse.receive import Outlet
+from pacsbridge.dimse.receive import Caller, Outlet
 from pacsbridge.dimse.settings import DimseSettings
 from pacsbridge.dimse.watch import Watch
 
@@ -92,6 +93,15 @@ class Register:
         account = member.account() if associated else None
         if account is not None:
             self._ended.note(account)
+
+    def turn_away(self, caller: Caller, reason: str) -> None:
+        """A caller has been turned away, for a reason of `admission.REFUSALS`."""
+        self.watch.rejected(caller, reason)
+        self._ended.turn_away(Refusal(caller.calling_ae, caller.called_ae, caller.address[0], reason, wall()))
+
+    def handshake_failed(self, address: str, reason: str) -> None:
+        """TLS has not come about, for one of `failures.REASONS`."""
+        self._ended.turn_away(Refusal("", "", address, f"TLS: {reason}", wall()))
 
     def associations(self) -> Associations:
         """Who is and was associated."""

@@ -21,7 +21,8 @@ from pacsbridge.dimse import commitment
 from pacsbridge.dimse.library_logs import tame
 from pacsbridge.dimse.negotiation import COMMITMENT, READABLE
 from pacsbridge.dimse.peers import Directory
-from pacsbridge.dimse.settings import Peer
+from pacsbridge.dimse.settings import Peer, Place
+from pacsbridge.dimse.unanswered import unanswered
 from pacsbridge.errors import Absent, Unavailable
 
 _CONNECT_SECONDS = 10.0
@@ -51,7 +52,7 @@ class Reporter:
             ext_neg=[build_role(UID(COMMITMENT), scu_role=False, scp_role=True)],
         )
         where = str(place)
-        context = _context(assoc, where)
+        context = _context(assoc, place)
         try:
             return _told(assoc, context, self._request(report, context), where)
         finally:
@@ -77,15 +78,13 @@ class Reporter:
         return request
 
 
-def _context(assoc: Association, where: str) -> PresentationContext:
+def _context(assoc: Association, where: Place) -> PresentationContext:
     """The context to report in. Raises Unavailable, and then the association has ended."""
     if assoc.is_rejected:
         raise Unavailable(f"{where} rejects the association")
     if not assoc.is_established:
         refuses = bool(assoc.rejected_contexts)
-        raise Unavailable(
-            f"{where} " + ("does not accept storage commitment" if refuses else "does not answer")
-        )
+        raise Unavailable(f"{where} {'does not accept storage commitment' if refuses else unanswered(where)}")
     role = assoc.acceptor.role_selection.get(UID(COMMITMENT))
     if role is not None and not role.scp_role:
         _end(assoc)

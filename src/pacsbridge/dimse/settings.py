@@ -4,6 +4,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pacsbridge.tls.failures import Failures
+
 MIB = 1024 * 1024
 OFFERED = frozenset({"echo", "store", "find", "get", "move", "commitment"})
 """Services that this listener can be asked to provide; others in a configuration are not negotiated."""
@@ -29,7 +31,8 @@ class Place(NamedTuple):
 class Peer:
     """Another application entity: AE title, where it calls from (address, network, name), what it may do.
 
-    `port` is where it listens itself, `tls` how it is called there.
+    `port` is where it listens itself, `tls` how it is called there. `certificates`: the pins of
+    `tls.pins.shows` that it is known by, none where any certificate will do.
     """
 
     ae_title: str
@@ -37,6 +40,7 @@ class Peer:
     services: frozenset[str] = OFFERED
     port: int = 104
     tls: ssl.SSLContext | None = None
+    certificates: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DimseSettings:
-    """The `[dimse]` section. `port` 0 takes any free port; `tls` None means plain TCP."""
+    """The `[dimse]` section. `port` 0 takes any free port; `tls` None means plain TCP.
+
+    `strangers` hears of TLS handshakes that fail.
+    """
 
     ae_title: str = "PACSBRIDGE"
     host: str = "127.0.0.1"
@@ -78,3 +85,4 @@ class DimseSettings:
     require_called_ae: bool = False
     tls: ssl.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
+    strangers: Failures = field(default_factory=lambda: Failures("dimse"))

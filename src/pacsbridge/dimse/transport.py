@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
@@ -22,6 +23,9 @@ _OPTIONS: tuple[tuple[int, str, int], ...] = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
 )
 """A vanished peer is noticed after a minute; answers leave at once. Set where the system knows the name."""
+
+VANISHED = 60
+"""Seconds until what a peer has not acknowledged ends the connection; keep-alive would wait for that."""
 
 _NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -87,7 +91,7 @@ class Connection(AssociationSocket):
         OSError (ssl.SSLError and TimeoutError are) if the peer does not manage in time.
         """
         sock = self._socket()
-        for level, name, value in _OPTIONS:
+        for level, name, value in self._options():
             if hasattr(socket, name):
                 sock.setsockopt(level, getattr(socket, name), value)
         if self._settings.tls is not None:
@@ -100,6 +104,17 @@ class Connection(AssociationSocket):
         self._poller.register(sock.fileno(), select.POLLIN)
         self._poller.register(self._waker.fileno(), select.POLLIN)
         self.is_open = True
+
+    @property
+    def certificate(self) -> bytes | None:
+        """What the peer has shown of itself, in DER; None where it was not asked to."""
+        return self.socket.getpeercert(binary_form=True) if isinstance(self.socket, ssl.SSLSocket) else None
+
+    def _options(self) -> Iterator[tuple[int, str, int]]:
+        """Those of each socket; the system's patience with answers must not be shorter than ours."""
+        yield from _OPTIONS
+        if self._settings.limits.send <= VANISHED:
+            yield socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", VANISHED * 1000
 
     def _socket(self) -> socket.socket:
         if self.socket is None:

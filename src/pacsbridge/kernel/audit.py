@@ -40,6 +40,7 @@ _USED = dcm("110101", "Audit Log Used")
 _ACTIVITY = dcm("110100", "Application Activity")
 _ALERT = dcm("110113", "Security Alert")
 _AUTHENTICATION = dcm("110114", "User Authentication")
+_MAINTAINED = (dcm("110142", "Local Service Operation Stopped"),)
 
 LOGIN = dcm("110122", "Login")
 NODE = dcm("110126", "Node Authentication")
@@ -48,7 +49,7 @@ NODE = dcm("110126", "Node Authentication")
 class Kind(NamedTuple):
     """A row of `KINDS`. `action`: C, R, U, D or E; `flow`: which way data goes, `in` to us or `out` of here.
 
-    `profile` is the IHE BALP pattern of a success, without and with a patient.
+    `profile`: the IHE BALP pattern of a success, without and with a patient. `destination`: the role of one.
     """
 
     type: Coding
@@ -56,6 +57,7 @@ class Kind(NamedTuple):
     action: str
     flow: str = ""
     profile: str = ""
+    destination: Coding = dcm("110152", "Destination Role ID")
 
 
 KINDS: Mapping[str, Kind] = {
@@ -78,9 +80,20 @@ KINDS: Mapping[str, Kind] = {
     "refused": Kind(_ALERT, (NODE,), "E"),
     "page": Kind(_RESTFUL, _interaction("read"), "R", "out"),
     "page-action": Kind(_RESTFUL, _interaction("operation"), "E", "in"),
+    "import": Kind(dcm("110107", "Import"), (), "C", "in"),
+    "sync": Kind(_QUERY, (), "E", "out"),
+    "backup": Kind(dcm("110106", "Export"), (), "R", "out", "", dcm("110154", "Destination Media")),
+    "deleted": Kind(dcm("110105", "DICOM Study Deleted"), (), "D"),
+    "why": Kind(_QUERY, (), "E", "in"),
+    "letters-retried": Kind(_ALERT, _MAINTAINED, "E"),
+    "letters-discarded": Kind(_ALERT, _MAINTAINED, "D"),
+    "migrate": Kind(_ALERT, _MAINTAINED, "U"),
+    "reindex": Kind(_ALERT, _MAINTAINED, "U"),
+    "verify": Kind(_ALERT, _MAINTAINED, "R"),
     "start": Kind(_ACTIVITY, (dcm("110120", "Application Start"),), "E"),
     "stop": Kind(_ACTIVITY, (dcm("110121", "Application Stop"),), "E"),
     "settings": Kind(_ALERT, (dcm("110131", "Software Configuration"),), "E"),
+    "certificates": Kind(_ALERT, (dcm("110129", "Security Configuration"),), "E"),
     "lost": Kind(_ALERT, (dcm("110133", "Audit Recording Stopped"),), "E"),
 }
 """Name → what is on record under it."""
@@ -110,8 +123,9 @@ class Event:
 
     `who`: None where the application did it itself. `server`: under which address or AE title we were called.
     `patient` and `resource` are references; `study` is a Study Instance UID, of which so many `instances`
-    were stored or sent, and so many `failed`. `query` is base64. `destination`: the AE title of a C-MOVE.
-    `reason`: in our own words. `details`: names and values of settings.
+    were stored or sent, and so many `failed`. `query` is base64. `destination`: who was
+    sent data or asked for it: the AE title of a C-MOVE, an archive's address, the folder of a backup.
+    `reason`: in our own words. `details`: names and values of settings, counts and choices.
     """
 
     kind: str

@@ -74,7 +74,7 @@ def _participants(event: Event, source: str) -> Iterator[tuple[str, bool, Coding
     yield node, not who.user, None if event.destination else caller, who.address
     yield server, False, served, ""
     if event.destination:
-        yield event.destination, False, DESTINATION, ""
+        yield event.destination, False, KINDS[event.kind].destination, ""
     if who.user:
         yield who.user, True, None, ""
 

@@ -78,7 +78,8 @@ def _agents(event: Event) -> Iterator[dict[str, Any]]:
     if event.server:
         yield {**_agent(_SERVER_ROLES.get(flow), _named(event.server)), **_network(event.server)}
     if event.destination:
-        yield _titled(_agent(DESTINATION, _named(event.destination)), event.destination)
+        role = KINDS[event.kind].destination
+        yield _titled(_agent(role, _named(event.destination)), event.destination)
     if event.who.user:
         yield _agent(_USER, _identified(event.who.issuer, event.who.user), requestor=True)
 

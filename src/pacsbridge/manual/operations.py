@@ -67,6 +67,10 @@ FIELD_MEANINGS: Mapping[str, str] = {
     "backlog": "how much waits",
     "source": "the archive or application entity, by its configured name or URI",
     "location": "the place in a pack",
+    "server": "what TLS is for: the port (`dimse`, `http`), or `calling` peers",
+    "certificate": "the key of the configuration that names its file",
+    "until": "when the first certificate of a file ends",
+    "skipped": "how many like it were not told before, or were passed over",
 }
 """Fields that do not explain themselves → what they hold."""
 

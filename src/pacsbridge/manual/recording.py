@@ -27,9 +27,20 @@ MEANINGS: Mapping[str, str] = {
     "refused": "somebody was turned away",
     "page": "a page was looked at",
     "page-action": "something was set in motion on a page",
+    "import": "`pacsbridge import`: one event for each study, one for the whole",
+    "sync": "`pacsbridge sync`: one event for each archive",
+    "backup": "`pacsbridge backup`",
+    "deleted": "a study is no longer published: gone from its archive (`on_delete`), or expired by a note",
+    "why": "`pacsbridge why`, with what was asked",
+    "letters-retried": "`pacsbridge dead-letters retry`",
+    "letters-discarded": "`pacsbridge dead-letters discard`",
+    "migrate": "`pacsbridge migrate`",
+    "reindex": "`pacsbridge reindex`",
+    "verify": "`pacsbridge verify`, with the number of findings",
     "start": "the application started",
     "stop": "the application stopped",
-    "settings": "the settings differ from those of the start before",
+    "settings": "the settings differ from those of the start before: which keys",
+    "certificates": "certificates were read anew while it ran, or could not be: for a port, or for calls",
     "lost": "events could not be recorded",
 }
 """Kind of event → what happened, for people."""
@@ -46,6 +57,8 @@ REMEDIES: Mapping[str, str] = {
     "contradicts": "`pacsbridge reindex`.",
     "dangling": "`pacsbridge reindex`.",
     "no-facts": "`pacsbridge reindex`.",
+    "listing": "`pacsbridge reindex`.",
+    "search": "`pacsbridge reindex`.",
 }
 """Kind of finding → what to do."""
 
