@@ -49,7 +49,7 @@ def echoes(bridge: Bridge) -> Callable[[], None]:
     """A C-ECHO on an association of its own."""
 
     def ask() -> None:
-        assert echo(bridge.dimse_port) == 0
+        assert echo(bridge.dimse_port, tls=bridge.dimse_tls) == 0
 
     return ask
 

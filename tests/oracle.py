@@ -202,7 +202,7 @@ class Oracle:
         with ThreadPoolExecutor(16) as pool:
             urls = [f"{self.bridge.fhir}/ImagingStudy?_count=1", f"{self.bridge.dicomweb}/studies?limit=1"]
             list(pool.map(lambda url: requests.get(url, timeout=30), urls * 24))
-            list(pool.map(lambda _number: echo(self.bridge.dimse_port), range(4)))
+            list(pool.map(lambda _number: echo(self.bridge.dimse_port, tls=self.bridge.dimse_tls), range(4)))
         time.sleep(1)
         self._resting = self.usage()
         return self._resting

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -43,12 +44,24 @@ def encoded(number: int, study: int, size: int = 10_000, name: str = "Canary^Pat
     return head + pixels
 
 
+def connection(port: int, seconds: float, tls: ssl.SSLContext | None = None) -> socket.socket:
+    """A connection to the loopback interface, by TLS where there is a context."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+    return plain if tls is None else tls.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
 class Association:
     """One association for CT in explicit VR; tells `note` of each answer. Raises OSError when it is gone."""
 
-    def __init__(self, port: int, note: Note | None = None, seconds: float = 60) -> None:
+    def __init__(
+        self,
+        port: int,
+        note: Note | None = None,
+        seconds: float = 60,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._note = note or (lambda _uid, _data, _status: None)
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+        self.socket = connection(port, seconds, tls)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(associate_rq("PACSBRIDGE"))
         kind, _ = pdu(self.socket)
@@ -78,9 +91,11 @@ class Association:
 
 
 @contextmanager
-def association(port: int, note: Note | None = None, seconds: float = 60) -> Iterator[Association]:
+def association(
+    port: int, note: Note | None = None, seconds: float = 60, tls: ssl.SSLContext | None = None
+) -> Iterator[Association]:
     """An association that is released at the end, or closed when something goes wrong."""
-    made = Association(port, note, seconds)
+    made = Association(port, note, seconds, tls)
     try:
         yield made
         made.release()
@@ -137,9 +152,9 @@ def _echo() -> bytes:
     return struct.pack(">BBIIBB", 4, 0, len(body) + 6, len(body) + 2, 1, 3) + body
 
 
-def echo(port: int, seconds: float = 30) -> int:
+def echo(port: int, seconds: float = 30, tls: ssl.SSLContext | None = None) -> int:
     """The status of a C-ECHO on an association of its own (PS3.7 9.1.5)."""
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
+    with connection(port, seconds, tls) as sock:
         sock.sendall(_associate_for_echo())
         kind, _ = pdu(sock)
         if kind != 2:

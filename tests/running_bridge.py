@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,7 +16,10 @@ from ports import free_port
 
 
 class Bridge:
-    """A bridge in a folder of its own; further lines of `[dimse]` and `[fhir]`, and other tables, as text."""
+    """A bridge in a folder of its own; further lines of `[dimse]` and `[fhir]`, and other tables, as text.
+
+    `dimse_tls`: how it is called where its DIMSE port speaks TLS.
+    """
 
     def __init__(
         self, folder: Path, config: str = "", dimse: str = "", data_dir: Path | None = None, fhir: str = ""
@@ -32,6 +36,7 @@ class Bridge:
             f'[log]\nformat = "json"\n{blobs}{config}'
         )
         self.log = folder / "log"
+        self.dimse_tls: ssl.SSLContext | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

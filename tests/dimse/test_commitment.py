@@ -115,17 +115,27 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 class Heard:
-    """Notes reports, and answers them with the statuses in turn; the last one again and again."""
+    """Notes reports, and answers them with the statuses in turn; the last one again and again.
+
+    A report is told of once it has been answered: whoever releases the association sooner makes pynetdicom
+    answer on one that is being released.
+    """
 
     def __init__(self, *statuses: int) -> None:
         self.events: queue.Queue[tuple[int, Dataset]] = queue.Queue()
+        self.handlers: Any = [(evt.EVT_N_EVENT_REPORT, self), (evt.EVT_PDU_SENT, self._answered)]
+        self._unanswered: queue.SimpleQueue[tuple[int, Dataset]] = queue.SimpleQueue()
         self.associations: list[Association] = []
         self._statuses = list(statuses) or [0]
 
     def __call__(self, event: Any) -> tuple[int, None]:
         self.associations.append(event.assoc)
-        self.events.put((event.event_type, event.event_information))
+        self._unanswered.put((event.event_type, event.event_information))
         return (self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]), None
+
+    def _answered(self, _event: Any) -> None:
+        with contextlib.suppress(queue.Empty):
+            self.events.put(self._unanswered.get_nowait())
 
     def get(self) -> tuple[int, Dataset]:
         """The next report."""
@@ -154,7 +164,7 @@ def dial(port: int, heard: Heard | None = None, syntax: str = ImplicitVRLittleEn
     entity.add_requested_context(CLASS, syntax)
     entity.add_requested_context(CT, ExplicitVRLittleEndian)
     entity.dimse_timeout = WAIT
-    handlers: Any = [(evt.EVT_N_EVENT_REPORT, heard)] if heard else []
+    handlers = heard.handlers if heard else []
     association = entity.associate("127.0.0.1", port, ae_title="PACSBRIDGE", evt_handlers=handlers)
     assert association.is_established
     return association
@@ -174,9 +184,7 @@ def listening() -> Iterator[Callable[..., int]]:
     def start(heard: Heard, port: int = 0, **roles: Any) -> int:
         entity = AE("CT1")
         entity.add_supported_context(CLASS, **(roles or {"scu_role": False, "scp_role": True}))
-        server: Any = entity.start_server(
-            ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, heard)]
-        )
+        server: Any = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=heard.handlers)
         servers.append(server)
         return int(server.server_address[1])
 
@@ -398,7 +406,7 @@ def test_a_peer_who_refuses_gets_a_day_and_then_a_dead_letter(
     entity.add_supported_context(CLASS)
     change(entity)
     server: Any = entity.start_server(("127.0.0.1", 0), block=False)
-    site = sited(Peer("CT1", "127.0.0.1", port=server.server_address[1]), give_up=0.3)
+    site = sited(Peer("CT1", "127.0.0.1", port=server.server_address[1]), give_up=2)
     association = dial(site.server.port)
     assert ask(association, wanted([Reference(CT, "1.2")])) == 0
     association.abort()

@@ -4,7 +4,6 @@ import os
 import resource
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,6 +75,7 @@ def test_options_of_an_open_connection(pair: tuple[transport.Connection, socket.
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
 
 def test_a_read_can_be_woken_and_has_a_deadline(pair: tuple[transport.Connection, socket.socket]) -> None:
@@ -160,29 +160,3 @@ def test_tls_is_spoken(serve: Callable[..., Any], tls: ssl.SSLContext, authority
     assert association.send_c_store(str(get_testdata_file("CT_small.dcm"))).Status == 0
     association.release()
     assert len(house.shelf.taken[0].dataset) > 38_000
-
-
-def test_tls_handshakes_that_stall_or_fail_block_nobody(
-    serve: Callable[..., Any],
-    tls: ssl.SSLContext,
-    authority: trustme.CA,
-    wire: Any,
-    wait_until: Callable[..., None],
-) -> None:
-    """Silent clients, half a hello, plain DICOM: each ends in its time, a good one gets in meanwhile."""
-    house = serve(tls=tls, limits={"first_pdu": 1.0})
-    stalled = [house.dial() for _ in range(10)] + [
-        house.dial().send(b"\x16\x03\x01\x02\0\x01") for _ in range(10)
-    ]
-    wrong = [house.dial().send(wire.associate()) for _ in range(10)]
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    entity = AE()
-    entity.add_requested_context("1.2.840.10008.1.1")
-    association = entity.associate("127.0.0.1", house.port, tls_args=(context, "127.0.0.1"))
-    assert association.send_c_echo().Status == 0
-    association.release()
-    wait_until(lambda: house.connections == 0)
-    for peer in stalled + wrong:
-        peer.socket.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "dimse-connection"]

@@ -33,11 +33,11 @@ class Site:
 
     def dial(self, seconds: float = 60) -> Association:
         """An association whose answers the oracle learns of."""
-        return Association(self.bridge.dimse_port, self.oracle.note, seconds)
+        return Association(self.bridge.dimse_port, self.oracle.note, seconds, self.bridge.dimse_tls)
 
     def line(self, seconds: float = 60) -> AbstractContextManager[Association]:
         """The same, released at the end."""
-        return association(self.bridge.dimse_port, self.oracle.note, seconds)
+        return association(self.bridge.dimse_port, self.oracle.note, seconds, self.bridge.dimse_tls)
 
     def push(self, line: Association, number: int, study: int = 1, size: int = 10_000) -> int:
         """The status of the C-STORE of an instance of the oracle's canary."""

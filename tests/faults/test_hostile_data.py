@@ -235,7 +235,7 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 def test_scripts_in_names(lasting_site: Site) -> None:
-    """T-XSS: what a header or a URL says comes back as JSON and is not sniffed; no answer is HTML with it."""
+    """T-XSS: what a header or a URL says is JSON and not sniffed, or escaped on a page without scripts."""
     site = lasting_site
     values = {"PatientName": f"{SCRIPT}^x", "StudyDescription": SCRIPT, "PatientID": '"><img src=x>'}
     one = file(data_set(1, 300, **values), "2.999.300.1.1")  # type: ignore[arg-type]
@@ -247,6 +247,7 @@ def test_scripts_in_names(lasting_site: Site) -> None:
         "/dicomweb/studies",
         f"/dicomweb/studies?{SCRIPT}=1", f"/dicomweb/studies/{SCRIPT}",
         "/dicomweb/studies/2.999.300/metadata",
+        "/", "/studies/2.999.300", "/resources/ImagingStudy/2.999.300", "/why", f"/studies/{SCRIPT}",
     )  # fmt: skip
     for path in paths:
         for accept in ("*/*", "text/html"):
@@ -254,6 +255,7 @@ def test_scripts_in_names(lasting_site: Site) -> None:
             assert answer.status_code < 500
             if answer.headers.get("Content-Type", "").startswith("text/html"):
                 assert SCRIPT not in answer.text
+                assert "<img src=x>" not in answer.text
                 assert "script-src" in answer.headers["Content-Security-Policy"] or (
                     "default-src 'self'" in answer.headers["Content-Security-Policy"]
                 )

@@ -14,22 +14,33 @@ from slow_clients import HALF_HEAD, SILENT, SLOW_FORM, SLOW_INSTANCE, crowd, dro
 
 from .conftest import MakeSite
 
-QUICK = "[limits]\nhttp_head_seconds = 2\nhttp_idle_seconds = 2\nhttp_body_seconds = 2\n"
-"""For every change; at night it is the defaults that are tried."""
+DEADLINES = ("http_head_seconds", "http_idle_seconds", "http_body_seconds")
+
+
+def quick(deadline: str) -> str:
+    """One short deadline, so that no other does its work, for every change; at night it is the defaults."""
+    return "[limits]\n" + "".join(f"{one} = {2 if one == deadline else 600}\n" for one in DEADLINES)
+
 
 KEPT = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    ("first", "drip"),
-    [(SILENT, b""), (HALF_HEAD, b"x"), (SLOW_FORM, b"1"), (SLOW_INSTANCE, b"\0"), (KEPT, b"")],
+    ("deadline", "first", "drip"),
+    [
+        ("http_idle_seconds", SILENT, b""),
+        ("http_head_seconds", HALF_HEAD, b"x"),
+        ("http_body_seconds", SLOW_FORM, b"1"),
+        ("http_body_seconds", SLOW_INSTANCE, b"\0"),
+        ("http_idle_seconds", KEPT, b""),
+    ],
     ids=["silent", "half-head", "slow-form", "slow-instance", "idle"],
 )
 def test_slow_clients_are_dropped(
-    make_site: MakeSite, numbers: Callable[..., int], night: bool, first: bytes, drip: bytes
+    make_site: MakeSite, numbers: Callable[..., int], night: bool, deadline: str, first: bytes, drip: bytes
 ) -> None:
     """T-HTTP: each is gone within 20 s (2 s and the time of a busy machine here); reads and echoes go on."""
-    site = make_site("" if night else QUICK).start()
+    site = make_site("" if night else quick(deadline)).start()
     site.oracle.rest()
     count = numbers(40, 500)
     with bystander(site.bridge), crowd(site.bridge.http_port, count, first) as sockets:
@@ -80,7 +91,9 @@ def test_silence_instead_of_a_handshake(
     issued.private_key_pem.write_to_path(key)
     for number, part in enumerate(issued.cert_chain_pems):
         part.write_to_path(pem, append=number > 0)
-    tables = f'[fhir.tls]\ncertificate = "{pem}"\nkey = "{key}"\n' + ("" if night else QUICK)
+    tables = f'[fhir.tls]\ncertificate = "{pem}"\nkey = "{key}"\n' + (
+        "" if night else quick("http_head_seconds")
+    )
     bridge = make_site(tables).bridge
     bridge.launch()
     context = ssl.create_default_context()

@@ -32,9 +32,13 @@ class Violation(NotUnderstood):
         self.reason = reason
 
 
-ITEMS = 8192
-"""Sub-items taken in one A-ASSOCIATE-RQ: 128 presentation contexts of 63 transfer syntaxes each."""
-_FIXED_PART, _CONTEXT = 68, 0x20
+ITEMS = 10_240
+"""Items taken in one A-ASSOCIATE-RQ: 128 presentation contexts of 63 transfer syntaxes each, and others."""
+_FIXED_PART, _APPLICATION, _CONTEXT, _USER = 68, 0x10, 0x20, 0x50
+_NEEDED = frozenset((_APPLICATION, _CONTEXT, _USER))
+_ABSTRACT, _TRANSFER = 0x30, 0x40
+_BEFORE_PARTS = {_CONTEXT: 4, _USER: 0}
+"""Bytes of an item before its sub-items, where it has any."""
 _ITEM = struct.Struct(">BxH")
 
 
@@ -60,13 +64,27 @@ def check_header(kind: int, length: int, limit: int) -> None:
 
 
 def check_associate(body: memoryview) -> None:
-    """Violation if an A-ASSOCIATE-RQ proposes so much that decoding it would cost seconds (PS3.8 9.3.2)."""
-    count = 0
+    """Violation if an A-ASSOCIATE-RQ lacks items, or has more than are decoded in a moment (PS3.8 9.3.2)."""
+    count, kinds, numbers = 0, set[int](), list[int]()
     for kind, item in _items(body[_FIXED_PART:]):
-        if kind == _CONTEXT:
-            count += sum(1 for _ in _items(item[4:]))
+        parts = [part for part, _ in _items(item[_BEFORE_PARTS.get(kind, len(item)) :])]
+        count += 1 + len(parts)
         if count > ITEMS:
-            raise Violation(f"more than {ITEMS} sub-items in an association request", INVALID_VALUE)
+            raise Violation(f"more than {ITEMS} items in an association request", INVALID_VALUE)
+        kinds.add(kind)
+        if kind == _CONTEXT:
+            numbers.append(_number(item, parts))
+    if not kinds >= _NEEDED:
+        raise Violation("an association request without context or user information", INVALID_VALUE)
+    if len(set(numbers)) < len(numbers):
+        raise Violation("two presentation contexts of one number", INVALID_VALUE)
+
+
+def _number(context: memoryview, parts: list[int]) -> int:
+    """The number of a proposed presentation context (PS3.8 9.3.2.2); Violation if it proposes nothing."""
+    if _ABSTRACT not in parts or _TRANSFER not in parts:
+        raise Violation("a presentation context without abstract or transfer syntax", INVALID_VALUE)
+    return context[0]
 
 
 def _items(body: memoryview) -> Iterator[tuple[int, memoryview]]:
