@@ -1,13 +1,21 @@
 """`backup` and `verify` as commands, on a data directory that nobody serves."""
 
 import json
+import os
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.uid import UID
 
+from pacsbridge.blobs.packs import Packs
+from pacsbridge.bridge.importing import IN_MEMORY
 from pacsbridge.cli import main
 
 Run = Callable[..., Result]
@@ -64,6 +72,20 @@ def test_a_copy_that_breaks_off_leaves_the_one_before(filled: Run, tmp_path: Pat
     (folder / "packs" / "00000002.pack.new").rmdir()
     assert filled("backup", str(folder)).exit_code == 0
     assert "instances: 2" in filled("verify", data_dir=folder).output
+
+
+def test_generations_by_links(filled: Run, tmp_path: Path) -> None:
+    """A copy whose files are linked elsewhere stays there as it was: files are replaced, not written into."""
+    folder, kept = tmp_path / "copy", tmp_path / "kept"
+    assert filled("backup", str(folder)).exit_code == 0
+    shutil.copytree(folder, kept, copy_function=os.link)
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    take(filled, "MR_small.dcm")
+    assert filled("backup", str(folder)).exit_code == 0
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
+    shutil.copytree(kept, tmp_path / "restored")
+    assert "instances: 1\n" in filled("verify", data_dir=tmp_path / "restored").output
+    assert "instances: 2\n" in filled("verify", data_dir=folder).output
 
 
 def test_folders_that_cannot_be_the_copy(filled: Run, tmp_path: Path) -> None:
@@ -131,3 +153,93 @@ def test_findings_are_lines_and_json(filled: Run, tmp_path: Path) -> None:
     assert done.output.endswith("1 findings\n")
     [finding] = json.loads(filled("verify", "--json").output)["findings"]
     assert (finding["kind"], finding["uid"][:3]) == ("damaged", "1.3")
+
+
+@pytest.fixture
+def large(run: Run, tmp_path: Path) -> Path:
+    """Two instances that are files of their own, and one that is not, are stored and copied: the objects."""
+    for number in range(2):
+        data = dcmread(str(get_testdata_file("CT_small.dcm")))
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = UID(f"2.999.7.{number}")
+        data.PixelData = bytes(IN_MEMORY + number * 2)
+        data.save_as(tmp_path / f"{number}.dcm")
+        assert run("import", str(tmp_path / f"{number}.dcm")).exit_code == 0
+    take(run, "MR_small.dcm")
+    assert "5 files copied" in run("backup", str(tmp_path / "copy")).output
+    return tmp_path / "data" / "objects"
+
+
+def erase(data: Path, uid: str) -> None:
+    """Erase an instance from the packs, as the store does."""
+    with closing(sqlite3.connect(data / "index.sqlite")) as index:
+        [(place,)] = index.execute("SELECT location FROM instance WHERE uid = ?", (uid,)).fetchall()
+    packs = Packs(data, min_free_bytes=0)
+    packs.discard(place)
+    packs.close()
+
+
+def copied(folder: Path) -> set[str]:
+    """The objects of a data directory."""
+    return {path.name for path in (folder / "objects").glob("??/*")}
+
+
+def test_what_was_erased_leaves_the_copy_when_asked_to(large: Path, run: Run, tmp_path: Path) -> None:
+    """Without --prune it stays; with it, it goes, and what is restored verifies as the original does."""
+    folder = tmp_path / "copy"
+    both = copied(folder)
+    erase(tmp_path / "data", "2.999.7.0")
+    assert len(both) == 2
+    assert "removed" not in run("backup", str(folder)).output
+    assert copied(folder) == both
+    assert run("backup", str(folder), "--prune").output.endswith("were there already, 1 removed\n")
+    assert copied(folder) == {path.name for path in large.glob("??/*")}
+    assert run("backup", str(folder), "--prune").output.endswith("0 removed\n")
+    said = [json.loads(run("verify", "--json", data_dir=one).output) for one in (tmp_path / "data", folder)]
+    assert [[one["kind"] for one in each["findings"]] for each in said] == [["erased"], ["erased"]]
+
+
+def test_what_was_lost_does_not_leave_the_copy(large: Path, run: Run, tmp_path: Path) -> None:
+    """A large instance that is gone by itself is still needed: the copy is what it can be restored from."""
+    folder = tmp_path / "copy"
+    both = copied(folder)
+    for path in large.glob("??/*"):
+        path.unlink()
+    assert run("backup", str(folder), "--prune").output.endswith("0 removed\n")
+    assert copied(folder) == both
+    assert run("verify", data_dir=folder).exit_code == 0
+
+
+@pytest.mark.parametrize("loss", ["pack", "bits"])
+def test_nothing_is_removed_when_that_cannot_be_told(
+    loss: str, large: Path, run: Run, tmp_path: Path
+) -> None:
+    """Where a pack is gone, or its records cannot be read, the copy keeps everything and says why."""
+    folder = tmp_path / "copy"
+    both = copied(folder)
+    erase(tmp_path / "data", "2.999.7.0")
+    packs = sorted((tmp_path / "data" / "packs").glob("*.pack"))
+    if loss == "pack":
+        packs[0].unlink()
+    else:
+        data = bytearray(packs[1].read_bytes())
+        data[-5] ^= 1
+        packs[1].write_bytes(data)
+    done = run("backup", str(folder), "--prune")
+    assert done.exit_code == 1
+    assert "nothing was removed" in done.output
+    assert copied(folder) == both
+
+
+def test_what_reindex_mends(filled: Run, tmp_path: Path) -> None:
+    """Rows that searches and queries are answered from are findings; the way out is told, and works."""
+    with closing(sqlite3.connect(tmp_path / "data" / "index.sqlite")) as index:
+        index.execute("DELETE FROM search_token WHERE param = 'ImagingStudy.modality'")
+        index.execute("UPDATE study_key SET accession = 'other'")
+        index.commit()
+    done = filled("verify")
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert lines[-2:] == ["`pacsbridge reindex` makes anew: listing, search", "2 findings"]
+    assert {line.split()[0] for line in lines if "1.3.6.1.4.1.5962" in line} == {"listing", "search"}
+    assert filled("reindex").exit_code == 0
+    assert filled("verify").output.endswith("\nno findings\n")

@@ -10,7 +10,7 @@ from pacsbridge.config.effective import effective
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and line.count(" | ") == 2]
+ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and line.count(" | ") == 3]
 FILES = sorted(set(re.findall(r"`((?:tests|config|scripts)/[\w/.]+)", TEXT)))
 
 
@@ -26,7 +26,7 @@ def test_files_that_it_names_are_there(file: str) -> None:
 def test_keys_that_it_names_are_there() -> None:
     """Dotted names in code are keys of the configuration."""
     known = effective(config.load(None, {}))
-    named = set(re.findall(r"`([a-z]+\.[a-z_]+)`", TEXT))
+    named = set(re.findall(r"`([a-z]+(?:\.[a-z_]+)+)`", TEXT))
     assert {"dicomweb.render", "limits.pdu_bytes"} <= named
     assert {name for name in named if name not in known} == set()
     assert "allow_insecure_listen" in known
@@ -36,4 +36,6 @@ def test_every_threat_has_its_place() -> None:
     """Each row of the table of threats has a control; one without a test says so."""
     threats = [row for row in ROWS if "tests/" in row or row.endswith("| – |")]
     assert len(threats) > 20
+    settings = [row.split(" | ")[2] for row in threats]
+    assert all("`" in one or one.startswith(("always", "where it is")) for one in settings)
     assert sum(row.endswith("| – |") for row in threats) == 2

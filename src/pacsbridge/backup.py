@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pacsbridge import datadir
-from pacsbridge.blobs.copying import Copied, copy_blobs, copy_file
+from pacsbridge.blobs.copying import Copied, copy_blobs, copy_file, prune_blobs
 from pacsbridge.blobs.folders import sync_folder
 from pacsbridge.config import Config
 from pacsbridge.errors import Misconfigured
@@ -21,11 +21,18 @@ from pacsbridge.store.engine import embedded_file
 INDEX = "index.sqlite"
 
 
-def back_up(settings: Config, folder: Path, advance: Callable[[int], None] = lambda _bytes: None) -> Copied:
+def back_up(
+    settings: Config,
+    folder: Path,
+    advance: Callable[[int], None] = lambda _bytes: None,
+    *,
+    prune: bool = False,
+) -> Copied:
     """Bring the copy in `folder` level with the deployment; it is a data directory of its own afterwards.
 
     A database on a server is left to that server's tools, and has to be copied before. `advance` is told of
-    every byte of the instances that is done. Raises Misconfigured, Unavailable, OSError.
+    every byte of the instances that is done. `prune`: remove what has been erased, once all else is in its
+    place. Raises Misconfigured, Unavailable, OSError.
     """
     _refuse_wrong(settings.data_dir, folder)
     with datadir.held(settings.data_dir), datadir.held(folder, alone=True):
@@ -36,6 +43,8 @@ def back_up(settings: Config, folder: Path, advance: Callable[[int], None] = lam
         for copy in copies:
             _put_in_place(copy)
         sync_folder(folder)
+        if prune:
+            prune_blobs(settings.data_dir, folder, done)
     return done
 
 

@@ -182,15 +182,19 @@ def test_expired_study_is_gone(either: Any, dicom: Any) -> None:
         either.adopt(one)
     either.index()
     either.publisher.publish_all()
+    reference = either.published()["subject"]["reference"]
+    gone: list[publish.Deleted] = []
+    either.publisher.deleted = gone.append
     either.adopt(dicom.expiry_note(1, *images))
     either.index()
     either.publisher.publish_all()
+    assert gone == [(dicom.STUDY, f"ImagingStudy/{dicom.STUDY}", reference)]
     document = either.store.document("ImagingStudy", dicom.STUDY)
     assert document.deleted
     assert either.store.search(Query("ImagingStudy")).entries == []
     take(either, dicom, range(3, 4))
     either.publisher.publish_all()
-    assert either.version() == 3
+    assert (either.version(), len(gone)) == (3, 1)
     listed = {i["uid"] for series in either.published()["series"] for i in series["instance"]}
     assert "2.999.1.1.3" in listed
     assert listed.isdisjoint(one["SOPInstanceUID"] for one in images)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from pacsbridge.blobs.inspection import Inspection
 from pacsbridge.blobs.location import position
@@ -14,6 +15,7 @@ from pacsbridge.bridge.intake import Incoming
 from pacsbridge.bridge.verification import KINDS, Finding, Verification
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
 from pacsbridge.store import schema
+from pacsbridge.store.records import Draft
 
 INSTANCES = 12
 
@@ -77,6 +79,9 @@ def test_nothing_is_found_where_nothing_is_wrong(filled: Any) -> None:
     assert list(work.findings()) == []
     checked = work.checked
     assert (checked.records, checked.instances, checked.studies, checked.waiting) == (12, 12, 2, 0)
+    assert checked.resources == sum(
+        len(filled.store.ids(type_)) for type_ in ("ImagingStudy", "Patient", "Endpoint")
+    )
 
 
 def test_every_flipped_bit_is_reported_with_the_instance(filled: Any) -> None:
@@ -138,7 +143,7 @@ def test_rows_that_are_gone(filled: Any) -> None:
     execute(filled, schema.instance.delete().where(schema.instance.c.uid == uid))
     findings = found(filled)
     assert Finding("not-indexed", uid, place) in findings
-    assert {one.kind for one in findings} == {"not-indexed", "contradicts"}
+    assert {one.kind for one in findings} == {"not-indexed", "contradicts", "listing"}
 
 
 @pytest.mark.parametrize("change", [{"size": 3}, {"sha256": b"\0" * 32}, {"location": "pack:00000001:44:7"}])
@@ -254,7 +259,7 @@ DOCUMENTS: dict[str, tuple[Callable[[Any], None], set[str]]] = {
     "no document": (_no_document, {"not-published"}),
     "no endpoint": (_no_endpoint, {"dangling"}),
     "no facts": (_no_facts, {"no-facts", "not-published"}),
-    "other counts": (_other_counts, {"contradicts"}),
+    "other counts": (_other_counts, {"contradicts", "search"}),
 }
 
 
@@ -264,6 +269,79 @@ def test_documents_that_contradict_the_facts(case: str, filled: Any) -> None:
     change, expected = DOCUMENTS[case]
     change(filled)
     assert kinds(filled) == expected
+
+
+_STUDY = "study = (SELECT pk FROM study WHERE uid = '2.999.2')"
+LISTINGS = {
+    "accession": "UPDATE study_key SET accession = 'OTHER'",
+    "instances": "UPDATE study_key SET instances = 5",
+    "answer": 'UPDATE study_record SET body = \'{"0020000D":["1.2"]}\'',
+    "answer that lacks": "DELETE FROM study_record",
+    "series": "UPDATE series_record SET modality = 'MR'",
+    "series that lacks": "DELETE FROM series_record",
+}
+
+
+@pytest.mark.parametrize("case", LISTINGS)
+def test_answers_of_queries_that_differ(case: str, filled: Any) -> None:
+    """What C-FIND and QIDO-RS answer of a study is compared with its facts, whichever table has it."""
+    execute(filled, text(f"{LISTINGS[case].replace(':', chr(92) + ':')} WHERE {_STUDY}"))
+    assert found(filled) == [Finding("listing", "2.999.2")]
+    execute(filled, text(f"DELETE FROM study_key WHERE NOT {_STUDY}"))
+    assert [one.uid for one in found(filled)] == ["2.999.1", "2.999.2"]
+
+
+_OF_STUDY = "(SELECT pk FROM resource WHERE id = '2.999.2')"
+SEARCHES: dict[str, tuple[str, str]] = {
+    "a row that lacks": (
+        "DELETE FROM search_token WHERE param LIKE '%.modality' AND resource = {}",
+        "modality",
+    ),
+    "a row too many": (
+        "INSERT INTO search_reference VALUES ({}, 'ImagingStudy.basedon', '', 'x')",
+        "basedon",
+    ),
+    "another value": (
+        "UPDATE search_reference SET target = 'p9' WHERE param LIKE '%.patient' AND resource = {}",
+        "patient",
+    ),
+    "no summary": ("DELETE FROM summary WHERE resource = {}", "summary"),
+    "another date": ("UPDATE resource SET low = 7 WHERE pk = {}", "date"),
+    "another date of the version": ("UPDATE version SET local_low = 7 WHERE resource = {}", "date"),
+}
+
+
+@pytest.mark.parametrize("case", SEARCHES)
+def test_search_rows_that_differ(case: str, filled: Any) -> None:
+    """What a resource is searched by is compared with its content; what differs is named, and made again."""
+    statement, name = SEARCHES[case]
+    execute(filled, text(statement.format(_OF_STUDY)))
+    assert found(filled) == [Finding("search", "2.999.2", "ImagingStudy/2.999.2", name)]
+    filled.store.search_anew()
+    assert found(filled) == []
+
+
+@pytest.mark.parametrize("table", ["version", "summary"])
+def test_documents_that_cannot_be_read(table: str, filled: Any) -> None:
+    """What is no JSON is a finding, ends nothing, and is not searched by once all is indexed again."""
+    spoilt = schema.metadata.tables[table]
+    here = spoilt.c.resource == text(_OF_STUDY)
+    execute(filled, spoilt.update().where(here).values(body=b"{"))
+    assert "search" in kinds(filled)
+    filled.store.search_anew()
+    assert ("search" in kinds(filled)) == (table == "version")
+
+
+def test_rows_of_what_is_deleted(filled: Any) -> None:
+    """A resource that is deleted has none: one that was left is a finding, and goes."""
+    filled.store.publish([Draft("Patient", "p9", {"resourceType": "Patient", "id": "p9"})], 1)
+    filled.store.publish([Draft("Patient", "p9", None)], 2)
+    assert found(filled) == []
+    insert = "INSERT INTO search_string (resource, param, value) SELECT pk, 'Patient.name', 'x' FROM resource"
+    execute(filled, text(f"{insert} WHERE id = 'p9'"))
+    assert found(filled) == [Finding("search", "", "Patient/p9", "name")]
+    filled.store.search_anew()
+    assert found(filled) == []
 
 
 def test_a_study_that_waits_for_its_publication_is_left_out(filled: Any, dicom: Any) -> None:

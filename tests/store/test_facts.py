@@ -90,6 +90,19 @@ def test_other_content_replaces_and_is_on_record(store: Store) -> None:
     assert [conflict["field"] for conflict in conflicts] == ["content"]
 
 
+def test_headers_that_contradict_each_other_are_on_record(store: Store) -> None:
+    """Another study description, another sex of the patient: the field, the instance and both values."""
+    store.put([arrival(1, study_facts={"description": "CT head"})], {}, NOW)
+    patient = {"key": "A|1", "gender": "male"}
+    store.put([arrival(2, patient=patient, study_facts={"description": "CT neck"})], {}, NOW + SECOND)
+    found = store.why("1.2.3.1.2")["conflicts"]
+    told = {(one["instance_uid"], one["level"], one["field"], one["known"], one["new"]) for one in found}
+    assert told == {
+        ("1.2.3.1.2", "patient", "gender", '"female"', '"male"'),
+        ("1.2.3.1.2", "study", "description", '"CT head"', '"CT neck"'),
+    }
+
+
 def test_keep_first_keeps_the_first(make_store: Callable[..., Store]) -> None:
     """With keep-first other content changes nothing, but is on record."""
     store = make_store(keep_first=True)
@@ -289,9 +302,21 @@ def test_why_scans_no_table_of_instances(store: Store, key: str) -> None:
             for statement, parameters in asked
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
-    assert not [
-        plan for plan in plans if re.match(r"SCAN (study|series|instance|reported_|resource|token)", plan)
-    ]
+    assert not [plan for plan in plans if _SCAN.match(plan)]
+
+
+_SCAN = re.compile(r"SCAN (study|series|instance|report|resource|token|issue|conflict|dead_letter)")
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_why_finds_conflicts_by_an_index_in_postgresql(store: Store) -> None:
+    """Conflicts of a study and of an instance each have their index there, too."""
+    with store._database.read() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        query = "EXPLAIN SELECT * FROM conflict WHERE study_uid IN ('1.2') OR instance_uid IN ('1.2')"
+        plan = "".join(row[0] for row in connection.exec_driver_sql(query))
+    assert "ix_conflict_study_uid" in plan
+    assert "ix_conflict_instance_uid" in plan
 
 
 def test_dead_letters_under_one_key(store: Store) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.model import Facts
-from pacsbridge.kernel.query import Query
+from pacsbridge.kernel.query import STUDY_ORDERS, Query, study_order
 from pacsbridge.kernel.query_parsing import SearchSettings, parse
 from pacsbridge.store import planning
 from pacsbridge.store.planning import Counts, Planner
@@ -28,7 +28,7 @@ SETTINGS = SearchSettings("http://fhir.example/fhir", default_count=2)
 
 TABLES = (
     *("resource", "version", "summary", "search_token", "search_reference", "search_string"),
-    *("instance", "study", "series", "patient"),
+    *("instance", "study", "series", "patient", "study_key"),
 )
 
 SEARCHES: dict[str, Sequence[str]] = {
@@ -172,6 +172,10 @@ PASTS = [
 
 WALK = re.compile(r"! (SCAN b USING INDEX|Index Scan) ix_version_updated\b")
 """A history of everything goes along its index from the newest version on, as far as its page."""
+
+
+KEYS = re.compile(r"! (SCAN k USING (COVERING )?INDEX|Index (Only )?Scan( Backward)?) ix_study_key_")
+"""A list in the order of what studies are found by begins at the beginning of that index."""
 
 
 def study(number: int) -> Draft:
@@ -337,6 +341,32 @@ def test_searches_go_by_indexes(
     assert recorder.statements
     faults = recorder.faults()
     assert not faults, "\n\n".join(["", *faults])
+
+
+@pytest.mark.parametrize("few", [0, planning.FEW], ids=["common", "rare"])
+@pytest.mark.parametrize("field", STUDY_ORDERS)
+def test_lists_of_studies_go_by_indexes(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, few: int, field: str
+) -> None:
+    """In each order that studies alone have, along its index; PostgreSQL would rather sort so little."""
+    monkeypatch.setattr(planning, "FEW", few)
+    for text in ("", "modality=CT", "modality=CT&started=gt2024", "patient.name=smith"):
+        pairs = [
+            (name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name
+        ]
+        query = parse("ImagingStudy", pairs, SETTINGS, strict=True)
+        order = study_order(field, descends=True)
+        recorder.store.search(replace(query, sort=order))
+        keys = (3 if field in ("series", "instances") else "x", 3)
+        for back in (False, True):
+            recorder.store.search(replace(query, sort=order, after=Cursor(order, keys, 0, back)))
+    faults = recorder.faults(KEYS)
+    assert not faults, "\n\n".join(["", *faults])
+    pages = [one for one in recorder.statements if "FROM study_key k" in one.text]
+    assert len(pages) >= (12 if few == 0 else 3)
+    if recorder.store.embedded:
+        steps = [step for one in pages for step in recorder.steps(one)]
+        assert not [step for step in steps if step.endswith("FOR ORDER BY")]
 
 
 @pytest.mark.parametrize(("type_", "text"), CASES)

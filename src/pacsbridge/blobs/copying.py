@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacsbridge.blobs.folders import PRIVATE_FILE, make_folder, remove, sync_folder, unavailable
+from pacsbridge.blobs.objects import Reference, decode
+from pacsbridge.blobs.reader import PackReader, Span, opened
+from pacsbridge.blobs.record import DISCARDED, HEADER_SIZE, REFERENCE
+from pacsbridge.errors import Unavailable
 
 _PIECE = 8 << 20
 
 
 @dataclass(slots=True)
 class Copied:
-    """What a copy took: files and bytes written, files that were there already."""
+    """What a copy took: files and bytes written, files that were there already, files that were removed."""
 
     files: int = 0
     bytes: int = 0
     kept: int = 0
+    removed: int = 0
 
 
 def copy_blobs(source: Path, target: Path, advance: Callable[[int], None] = lambda _bytes: None) -> Copied:
@@ -34,6 +39,55 @@ def copy_blobs(source: Path, target: Path, advance: Callable[[int], None] = lamb
         for path in _files(source):
             copy_file(path, target / path.relative_to(source), done, advance)
     return done
+
+
+def prune_blobs(source: Path, target: Path, done: Copied) -> None:
+    """Remove from the copy `target` the large instances that have been erased in the data directory `source`.
+
+    Those are what `source` has no more and no record of a copied pack refers to. Packs are never removed: no
+    pack goes by itself. Raises Unavailable, with nothing removed, where a pack of the copy is missing in
+    `source`, or damaged, so that it cannot be told what is needed.
+    """
+    with unavailable("cannot prune the copy"):
+        lost = {path.name for path in (target / "packs").glob("*.pack")}
+        lost -= {path.name for path in (source / "packs").glob("*.pack")}
+        if lost:
+            raise Unavailable(f"nothing was removed: {min(lost)} is in the copy, and in data_dir no more")
+        for name in _leftovers(source / "objects", target):
+            path = target / "objects" / name
+            path.unlink()
+            sync_folder(path.parent)
+            done.removed += 1
+
+
+def _leftovers(objects: Path, target: Path) -> set[str]:
+    copied = (f"{path.parent.name}/{path.name}" for path in (target / "objects").glob("??/*-*"))
+    found = {name for name in copied if not (objects / name).exists()}
+    for path in sorted((target / "packs").glob("*.pack")) if found else ():
+        found.difference_update(_named(path))
+    return found
+
+
+def _named(pack: Path) -> Iterator[str]:
+    """The names of the objects that the records of a pack refer to, but for those that are discarded."""
+    with opened(pack) as fd:
+        if fd is None:
+            return
+        reader = PackReader(fd)
+        for span in reader.spans(HEADER_SIZE):
+            if span.torn or (span.prefix and span.prefix.flags & (REFERENCE | DISCARDED) != REFERENCE):
+                continue
+            reference = _reference(reader, span)
+            if reference is None:
+                raise Unavailable(f"nothing was removed: {pack.name} is damaged in the copy")
+            yield reference.name
+
+
+def _reference(reader: PackReader, span: Span) -> Reference | None:
+    """What a record refers to; None where it is damaged."""
+    if span.prefix is None or not reader.content_is_intact(span.start, span.prefix):
+        return None
+    return decode(reader.content(span.start, span.prefix))
 
 
 def blob_bytes(source: Path) -> int:

@@ -16,11 +16,15 @@ from pacsbridge.kernel.resources import endpoint, imaging_study, patient
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: nothing in `reason` when it was taken, `new` unless it was known already."""
+    """What became of one file: nothing in `reason` when it was taken, `new` unless it was known already.
+
+    `facts` are those of what was stored.
+    """
 
     path: Path
     new: bool = False
     reason: str | None = None
+    facts: Facts | None = None
 
 
 class Collection:

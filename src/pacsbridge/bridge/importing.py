@@ -29,7 +29,8 @@ def import_files(paths: Iterable[Path], intake: Intake, source: Source, largest:
             yield Outcome(path, reason=reason)
             continue
         try:
-            yield Outcome(path, import_file(path, intake, source, largest).new)
+            adopted = import_file(path, intake, source, largest)
+            yield Outcome(path, adopted.new, facts=adopted.facts)
         except Unavailable:
             raise
         except PacsbridgeError as exc:

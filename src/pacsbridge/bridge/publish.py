@@ -6,6 +6,7 @@ a dead letter and is tried again later; the others go on.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -13,6 +14,7 @@ from pacsbridge import metrics
 from pacsbridge.errors import Unavailable, reason
 from pacsbridge.kernel.identity import study_id
 from pacsbridge.kernel.model import StudyState
+from pacsbridge.kernel.patients import subject
 from pacsbridge.kernel.reports import DELETED
 from pacsbridge.kernel.resources import Publication, endpoint, imaging_study, patient
 from pacsbridge.kernel.study_records import study_record
@@ -38,8 +40,18 @@ _LATER = 300 * 1_000_000
 """When a study that cannot be rendered is tried again, in microseconds."""
 
 
+class Deleted(NamedTuple):
+    """A study that is no longer published: its UID, its resource, and the reference to its patient, or ""."""
+
+    uid: str
+    resource: str
+    patient: str
+
+
 class Publisher:
-    """The thread that publishes what is due."""
+    """The thread that publishes what is due. `deleted` hears of studies that are no longer published."""
+
+    deleted: Callable[[Deleted], object] = bool
 
     def __init__(self, store: Store, publication: Publication, clock: Callable[[], int]) -> None:
         self._store = store
@@ -116,9 +128,26 @@ class Publisher:
         states = self._store.study_states(studies)
         known = [(study, states[study.pk]) for study in studies if study.pk in states]
         rendered = [draft for study, state in known for draft in drafts(study, state, self._publication)]
-        listings = [_listing(study, state) for study, state in known]
+        listings = [listing(study, state) for study, state in known]
+        gone = [self._named(study, state) for study, state in known if self._goes(study, state)]
         self._store.publish(rendered, self._clock(), studies, listings)
         metrics.STUDIES_PUBLISHED.inc(len(studies))
+        for one in gone:
+            self.deleted(one)
+
+    def _goes(self, study: Due, state: StudyState) -> bool:
+        """Whether a study is published, and nothing remains of it."""
+        if living(state):
+            return False
+        there = self._store.version("ImagingStudy", self._id(study))
+        return there is not None and not there.deleted
+
+    def _named(self, study: Due, state: StudyState) -> Deleted:
+        patient_ = str(subject(state.patient, self._publication).get("reference", ""))
+        return Deleted(study.uid, f"ImagingStudy/{self._id(study)}", patient_)
+
+    def _id(self, study: Due) -> str:
+        return study_id(study.uid, self._publication.id_key, self._publication.id_form)
 
     def _put_off(self, study: Due, fault: Exception) -> None:
         log.error("study_not_published", uid=study.uid, reason=reason(fault))
@@ -165,7 +194,7 @@ def drafts(study: Due, state: StudyState, publication: Publication) -> Iterator[
     yield from _former(study, id_, publication)
 
 
-def _listing(study: Due, state: StudyState) -> Listing:
+def listing(study: Due, state: StudyState) -> Listing:
     """What queries answer of a study: nothing once it is withdrawn."""
     there = living(state) and state.withdrawn is None
     return Listing(study.pk, study_record(state) if there else None)

@@ -3,6 +3,8 @@
     packs → index       every record is as it was written, and indexed, superseded, or on record as unusable
     index → packs       every indexed instance is in its place, with its length and digest
     facts → documents   every published study lists the instances that there are, and refers to what there is
+    facts → listings    C-FIND and QIDO-RS answer of every published study what its facts say
+    documents → index   every published resource is found by what it says
 
 It may run beside a process that writes: the index is compared with positions that were read before it, so
 that what arrives meanwhile is no finding, and a study that changes meanwhile is left out.
@@ -16,7 +18,7 @@ from itertools import islice
 from pacsbridge.blobs.inspection import Inspected, Inspection
 from pacsbridge.blobs.location import position
 from pacsbridge.bridge.documents import contradictions, references
-from pacsbridge.bridge.publish import drafts
+from pacsbridge.bridge.publish import drafts, listing
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.opening import named_in
 from pacsbridge.dicom.reader import read_header
@@ -39,8 +41,13 @@ KINDS: Mapping[str, str] = {
     "contradicts": "what is published of a study is not what its facts say",
     "dangling": "a published resource refers to one that is not there",
     "no-facts": "a study is published of which there are no facts",
+    "listing": "what C-FIND and QIDO-RS answer of a study is not what its facts say",
+    "search": "what a published resource is searched by is not what it says",
 }
 """Every kind of finding."""
+
+REBUILT = frozenset({"not-indexed", "contradicts", "dangling", "no-facts", "listing", "search"})
+"""Those that a new index from the stored instances mends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Checked:
     records: int = 0
     instances: int = 0
     studies: int = 0
+    resources: int = 0
     waiting: int = 0
 
 
@@ -94,6 +102,7 @@ class Verification:
         yield from (Finding("not-referenced", place=name) for name in self._inspection.unreferenced())
         yield from self._studies()
         yield from (Finding("no-facts", uid) for uid in self._store.inventory.groundless())
+        yield from self._resources()
 
     # packs → index
 
@@ -184,6 +193,8 @@ class Verification:
             bodies.setdefault(body.study, []).append(body)
         due = {one.pk: Due(one.pk, one.uid, one.revision, 0) for one in studies}
         states = self._store.study_states(list(due.values()))
+        listed = self._store.inventory.differing([listing(due[pk], states[pk]) for pk in due])
+        yield from ((one, Finding("listing", one.uid)) for one in studies if one.pk in listed)
         for one in studies:
             there = bodies.get(one.pk, [])
             said = drafts(due[one.pk], states[one.pk], self._publication)
@@ -212,6 +223,15 @@ class Verification:
         for one, targets in named.items():
             for type_, id_ in sorted(targets - there):
                 yield one, Finding("dangling", one.uid, f"{type_}/{id_}")
+
+    # documents → index
+
+    def _resources(self) -> Iterator[Finding]:
+        for some in self._store.inventory.findable():
+            self.checked.resources += len(some)
+            for one in some:
+                if one.faults:
+                    yield Finding("search", one.uid, f"{one.type}/{one.id}", ", ".join(one.faults))
 
 
 def _damage(one: Inspected, uid: str) -> Finding:

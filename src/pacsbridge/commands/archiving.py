@@ -16,6 +16,7 @@ from pacsbridge.bridge.archive_measuring import measured
 from pacsbridge.bridge.archive_rounds import Rounds
 from pacsbridge.bridge.archive_rules import Tally
 from pacsbridge.bridge.archive_state import ArchiveState
+from pacsbridge.bridge.publish import Deleted
 from pacsbridge.commands.answering import (
     FAILED,
     answering,
@@ -24,6 +25,7 @@ from pacsbridge.commands.answering import (
     json_text,
     settings_of,
 )
+from pacsbridge.commands.recording import deletions, record, recorded
 from pacsbridge.config import Config
 from pacsbridge.config.sources import Source
 from pacsbridge.errors import PacsbridgeError
@@ -58,10 +60,12 @@ def sync(source: str | None, full: bool, since: datetime | None, file: Path | No
     with answering():
         settings = settings_of(file)
         chosen = archives.named(settings, source)
-        with opening.offline(settings) as (store, _intake, publisher):
+        gone: list[Deleted] = []
+        with opening.offline(settings, deleted=gone.append) as (store, _intake, publisher):
             runtime.settle()
             outcomes = [_synced(settings, one, store, _round(full, since)) for one in chosen]
             publisher.publish_all()
+        record(settings, deletions(settings, gone))
     _report(outcomes, as_json)
     sys.exit(FAILED if any(one.reason for one in outcomes) else 0)
 
@@ -73,15 +77,22 @@ def _round(full: bool, since: datetime | None) -> Callable[[Rounds], Tally]:
 
 
 def _synced(settings: Config, source: Source, store: Store, round_: Callable[[Rounds], Tally]) -> _Outcome:
-    with archives.connected(settings, source) as connection, _watched(source.name) as told:
+    with (
+        recorded(settings, "sync", destination=source.url, source=source.name) as deed,
+        archives.connected(settings, source) as connection,
+        _watched(source.name) as told,
+    ):
         rounds = connection.rounds(store, opening.now, told)
         try:
             with measured(rounds):
-                tally = round_(rounds)
-            return _Outcome(source.name, tally)
+                outcome = _Outcome(source.name, round_(rounds))
         except PacsbridgeError as exc:
             rounds.note_failure(exc)
-            return _Outcome(source.name, rounds.tally, str(exc))
+            outcome = _Outcome(source.name, rounds.tally, str(exc))
+            deed.fail(str(exc))
+        tally = outcome.tally
+        deed.tell(listed=tally.listed, changed=tally.changed, gone=tally.gone, failed=tally.failed)
+        return outcome
 
 
 @contextmanager

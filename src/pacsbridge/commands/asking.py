@@ -2,6 +2,7 @@
 
 import json
 import sys
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from pacsbridge.commands.answering import (
     json_text,
     settings_of,
 )
+from pacsbridge.commands.recording import recorded
 from pacsbridge.config import Config
 from pacsbridge.config.effective import effective
 from pacsbridge.store.engine import embedded_file
@@ -57,8 +59,12 @@ def _print_check(shown: dict[str, Any], findings: Sequence[Finding]) -> None:
 @json_option
 def why(key: str, file: Path | None, as_json: bool) -> None:
     """What is known of a UID, accession or patient ID: where it came from, what failed, what is queued."""
-    with answering(), closing(opened(file)) as store:
-        found = store.why(key)
+    with answering():
+        settings = settings_of(file)
+        need_store(settings)
+        asked = b64encode(key.encode("utf-8", "replace")).decode()
+        with recorded(settings, "why", query=asked), closing(opening.open_store(settings)) as store:
+            found = store.why(key)
     told = sections(found)
     if as_json:
         click.echo(json_text(found))

@@ -18,7 +18,8 @@ from pacsbridge.commands.answering import (
     json_text,
     settings_of,
 )
-from pacsbridge.commands.asking import opened
+from pacsbridge.commands.asking import need_store, opened
+from pacsbridge.commands.recording import recorded
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import Store
 
@@ -58,11 +59,17 @@ def retry(key: str, file: Path | None) -> None:
     """Try again what is under one key, or `all`; what only its sender can repeat stays as it is."""
     with answering():
         settings = settings_of(file)
-        with opening.offline(settings) as (store, intake, publisher):
+        with (
+            recorded(settings, "letters-retried", key=_plain(key)) as deed,
+            opening.offline(settings, deleted=deed.deleted.append) as (store, intake, publisher),
+        ):
             outcome = retry_letters(store, intake, _found(store, key), opening.now)
+            deed.tell(retried=outcome.retried, waiting=outcome.waiting, left=len(outcome.left))
             if not intake.indexer.drain(600):
                 fail("what was read again is safe, but not indexed yet: the next start does it")
             publisher.publish_all()
+            if outcome.left:
+                deed.fail("only their senders can repeat some")
     click.echo(f"{outcome.retried} tried again, {outcome.waiting} asked for at the next round")
     for letter in outcome.left:
         click.echo(f"only its sender can repeat {letter.key}: {letter.reason}")
@@ -75,9 +82,21 @@ def retry(key: str, file: Path | None) -> None:
 @config_option
 def discard(key: str, file: Path | None) -> None:
     """Give up what is under one key, or `all`: the record of it is deleted."""
-    with answering(), closing(opened(file)) as store:
-        count = store.discard_letters(_found(store, key))
+    with answering():
+        settings = settings_of(file)
+        need_store(settings)
+        with (
+            recorded(settings, "letters-discarded", key=_plain(key)) as deed,
+            closing(opening.open_store(settings)) as store,
+        ):
+            count = store.discard_letters(_found(store, key))
+            deed.tell(discarded=count)
     click.echo(f"{count} discarded")
+
+
+def _plain(key: str) -> str:
+    """A key for the record, where it is a UID or `all`: that of other letters, a path, may name a patient."""
+    return key if key == "all" or not set(key) - set("0123456789.") else "not a UID"
 
 
 def _found(store: Store, key: str) -> Sequence[DeadLetter]:

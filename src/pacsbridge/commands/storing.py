@@ -23,6 +23,7 @@ from pacsbridge.commands.answering import (
     paths_argument,
     settings_of,
 )
+from pacsbridge.commands.recording import importing, recorded
 from pacsbridge.dicom.files import find_files
 
 
@@ -35,16 +36,24 @@ def import_(paths: tuple[Path, ...], file: Path | None, as_json: bool) -> None:
     with answering():
         settings, tally = settings_of(file), _Tally()
         source = wiring.sources(settings).of_uri(IMPORT_URI)
-        with opening.offline(settings) as (_store, intake, publisher):
+        with (
+            recorded(settings, "import") as deed,
+            opening.offline(settings, deleted=deed.deleted.append) as (store, intake, publisher),
+            importing(settings, store) as imported,
+        ):
             outcomes = import_files(paths, intake, source, settings.limits.object_bytes)
             try:
                 for outcome in _watched(outcomes, paths):
                     tally.count(outcome)
+                    imported.count(outcome.facts)
             finally:
+                deed.tell(new=tally.new, known=tally.known, skipped=len(tally.skipped))
                 _report_import(tally, as_json)
             if not intake.indexer.drain(600):
                 fail("what was imported is safe, but not indexed yet: the next start does it")
             publisher.publish_all()
+            if tally.skipped:
+                deed.fail("some files were skipped")
     sys.exit(0 if tally.taken or not tally.skipped else FAILED)
 
 
@@ -99,9 +108,11 @@ def migrate(file: Path | None) -> None:
     """Bring the database's schema up to date."""
     with answering():
         settings = settings_of(file)
-        done = opening.migrate(settings)
-        if (log := opening.open_audit_log(settings)) is not None:
-            log.close()
+        with recorded(settings, "migrate") as deed:
+            done = opening.migrate(settings)
+            if (log := opening.open_audit_log(settings)) is not None:
+                log.close()
+            deed.tell(migrations=done)
         click.echo(f"{done} migrations run" if done else "the schema is up to date")
 
 
@@ -111,7 +122,11 @@ def reindex(file: Path | None) -> None:
     """Rebuild the index from the stored files; published versions keep their numbers. Stop `serve` first."""
     with answering():
         settings = settings_of(file)
-        count, damaged = opening.reindex(settings)
+        with recorded(settings, "reindex") as deed:
+            count, damaged = opening.reindex(settings, deed.deleted.append)
+            deed.tell(instances=count, damaged=damaged)
+            if damaged:
+                deed.fail("some records are damaged")
         click.echo(f"{count} instances indexed")
         if damaged:
             fail(f"{damaged} damaged records could not be: see `pacsbridge dead-letters list`")

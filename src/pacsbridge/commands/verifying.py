@@ -11,7 +11,7 @@ import click
 from pacsbridge import backup, datadir, opening, wiring
 from pacsbridge.blobs.copying import blob_bytes
 from pacsbridge.blobs.inspection import Inspection
-from pacsbridge.bridge.verification import KINDS, Finding, Verification
+from pacsbridge.bridge.verification import KINDS, REBUILT, Finding, Verification
 from pacsbridge.commands.answering import (
     FAILED,
     answering,
@@ -22,6 +22,7 @@ from pacsbridge.commands.answering import (
 )
 from pacsbridge.commands.asking import need_store
 from pacsbridge.commands.progress import passing
+from pacsbridge.commands.recording import recorded
 from pacsbridge.config import Config
 from pacsbridge.errors import Misconfigured
 from pacsbridge.store.audit import FILE as AUDIT
@@ -45,8 +46,11 @@ def verify(file: Path | None, checksum: bool, as_json: bool) -> None:
         settings = settings_of(file)
         need_store(settings)
         show = _Json() if as_json else _Lines()
-        with datadir.held(settings.data_dir):
+        with recorded(settings, "verify") as deed, datadir.held(settings.data_dir):
             told = _verify(settings, show.finding, checksum=checksum)
+            deed.tell(findings=show.count, instances=told["instances"], studies=told["studies"])
+            if show.count:
+                deed.fail("there are findings")
         show.end(told)
     sys.exit(FAILED if show.count else 0)
 
@@ -88,11 +92,14 @@ def _audit(settings: Config, show: Show) -> dict[str, Any]:
 class _Lines:
     """Findings for people."""
 
-    count = 0
+    def __init__(self) -> None:
+        self.count = 0
+        self._mended: set[str] = set()
 
     def finding(self, one: Finding) -> None:
         """One line."""
         self.count += 1
+        self._mended |= {one.kind} & REBUILT
         words = (one.kind, one.uid, one.place, one.detail or ALL_KINDS[one.kind])
         click.echo("  ".join(word for word in words if word))
 
@@ -100,6 +107,8 @@ class _Lines:
         """What has been looked at, and how many findings there are."""
         for name, value in told.items():
             click.echo(f"{name.replace('_', ' ')}: {value}")
+        if self._mended:
+            click.echo(f"`pacsbridge reindex` makes anew: {', '.join(sorted(self._mended))}")
         click.echo(f"{self.count} findings" if self.count else "no findings")
 
 
@@ -125,18 +134,24 @@ ALL_KINDS = {**KINDS, "audit": "a record of the audit log is not what was record
 
 @click.command(name="backup")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--prune", is_flag=True, help="Remove from FOLDER what has been erased since it was copied.")
 @config_option
-def backup_(folder: Path, file: Path | None) -> None:
+def backup_(folder: Path, file: Path | None, prune: bool) -> None:
     """Copy everything that is kept into FOLDER; `serve` may run meanwhile.
 
-    Again into the same folder, it copies only what has changed. A database in PostgreSQL is not copied: dump
-    it before, then run this.
+    Again into the same folder, it copies only what has changed, and removes nothing but with --prune. A
+    database in PostgreSQL is not copied: dump it before, then run this.
     """
     with answering():
         settings = settings_of(file)
         need_store(settings)
         if embedded_file(settings.store.url, settings.data_dir) is None:
             click.echo("the database is PostgreSQL's: the dump that belongs to this copy is one from before")
-        with passing("instances", blob_bytes(settings.data_dir)) as advance:
-            done = backup.back_up(settings, folder, advance)
-    click.echo(f"{done.files} files copied ({done.bytes >> 20} MiB), {done.kept} were there already")
+        with (
+            recorded(settings, "backup", destination=str(folder.absolute())) as deed,
+            passing("instances", blob_bytes(settings.data_dir)) as advance,
+        ):
+            done = backup.back_up(settings, folder, advance, prune=prune)
+            deed.tell(files=done.files, bytes=done.bytes, removed=done.removed)
+    removed = f", {done.removed} removed" if prune else ""
+    click.echo(f"{done.files} files copied ({done.bytes >> 20} MiB), {done.kept} were there already{removed}")

@@ -159,6 +159,15 @@ class Form(StrEnum):
     COUNT = "count"
 
 
+STUDY_ORDERS = ("patient_name", "accession", "modalities", "series", "instances")
+"""Fields of an order that studies alone have: what C-FIND and QIDO-RS find them by."""
+
+
+def study_order(field: str, *, descends: bool = False) -> Order:
+    """An order of studies by one of `STUDY_ORDERS`; of what is equal, as they came."""
+    return ((field, descends), ("study", descends))
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One search of one resource type.

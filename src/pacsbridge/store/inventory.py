@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, Select, select
 
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
-from pacsbridge.store import schema
+from pacsbridge.store import listing, publishing, schema, search_rows
 from pacsbridge.store.engine import Database
+from pacsbridge.store.records import Listing
 
 PAGE = 1_000
 """Instances that are looked at together."""
@@ -43,6 +44,15 @@ class Body(NamedTuple):
     study: int | None
     id: str
     body: bytes
+
+
+class Findable(NamedTuple):
+    """A resource, the UID of its study where it is one, and what is wrong with how it is found, by names."""
+
+    type: str
+    id: str
+    uid: str
+    faults: tuple[str, ...]
 
 
 class Inventory:
@@ -103,6 +113,25 @@ class Inventory:
         )
         with self._database.read() as connection:
             return [Body(row.study, row.id, bytes(row.body or b"")) for row in connection.execute(query)]
+
+    def differing(self, listings: Sequence[Listing]) -> set[int]:
+        """Those of some studies of which queries answer something else, by their row numbers."""
+        with self._database.read() as connection:
+            return listing.differing(connection, listings)
+
+    def findable(self) -> Iterator[Sequence[Findable]]:
+        """Every resource, a page at a time, with what of its search index is not as its content says."""
+        last, study = 0, schema.study.c
+        while True:
+            with self._database.read() as connection:
+                rows = publishing.current(connection, last, STUDIES)
+                wrong = search_rows.faults(connection, rows)
+                named = select(study.pk, study.uid).where(study.pk.in_([row.study for row in rows]))
+                uids = {row.pk: row.uid for row in connection.execute(named)}
+            if not rows:
+                return
+            last = rows[-1].pk
+            yield [Findable(r.type, r.id, uids.get(r.study, ""), tuple(wrong.get(r.pk, ()))) for r in rows]
 
     def groundless(self) -> Iterator[str]:
         """The ids of ImagingStudy resources, not deleted, of which there is no study."""

@@ -27,5 +27,18 @@ def watched(op: Operations) -> None:
     op.create_index("ix_dead_letter_last", "dead_letter", ["last", "pk"])
 
 
+def conflicts_of_instances(op: Operations) -> None:
+    """`why` finds the conflicts of one instance."""
+    op.create_index("ix_conflict_instance_uid", "conflict", ["instance_uid"])
+
+
+def orders_of_studies(op: Operations) -> None:
+    """Lists of studies in the order of what they are found by, each with the study behind it."""
+    for column in ("patient_name", "accession"):
+        op.drop_index(f"ix_study_key_{column}", "study_key")
+    for column in ("patient_name", "accession", "modalities", "series", "instances"):
+        op.create_index(f"ix_study_key_{column}", "study_key", [column, "study"])
+
+
 def _partial(op: Operations, name: str, table: str, columns: list[str], where: str) -> None:
     op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))

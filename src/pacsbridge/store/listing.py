@@ -1,10 +1,10 @@
 """What C-FIND and QIDO-RS find studies and series by, and answer of them: written as they are published."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Table, delete, select
 
 from pacsbridge.kernel import matching
 from pacsbridge.kernel.query_keys import TAGS, Record
@@ -16,23 +16,52 @@ from pacsbridge.store.texts import indexed
 NONE = -1
 """A date or time that lacks, or is none."""
 
-_TABLES = (schema.study_key, schema.study_record, schema.series_record)
-
 
 def put(connection: Connection, listings: Iterable[Listing]) -> None:
     """Write what queries answer of studies, in place of what they did."""
     latest = {one.study: one.record for one in listings}
     if not latest:
         return
-    for table in _TABLES:
+    for table, rows in _wanted(connection, latest).items():
         connection.execute(delete(table).where(table.c.study.in_(latest)))
+        _insert(connection, table, rows)
+
+
+def differing(connection: Connection, listings: Iterable[Listing]) -> set[int]:
+    """Those of some studies, by their row numbers, of which queries answer something else."""
+    latest = {one.study: one.record for one in listings}
+    found: set[int] = set()
+    for table, rows in _wanted(connection, latest).items():
+        wanted = {_comparable(row) for row in rows}
+        query = select(table).where(table.c.study.in_(latest))
+        there = {_comparable(row._mapping) for row in connection.execute(query)}
+        found |= {dict(row)["study"] for row in wanted ^ there}
+    return found
+
+
+def _comparable(row: Mapping[Any, Any]) -> frozenset[tuple[str, Any]]:
+    """A row as part of a set; the order of tags within a body says nothing."""
+    return frozenset((name, _canonical(value) if name == "body" else value) for name, value in row.items())
+
+
+def _canonical(body: str) -> bytes:
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        return body.encode()
+
+
+def _wanted(
+    connection: Connection, latest: Mapping[int, StudyRecord | None]
+) -> Mapping[Table, list[dict[str, Any]]]:
+    """The rows of each table that make up what queries answer of studies."""
     living = [(study, record) for study, record in latest.items() if record is not None]
     patients = _patients(connection, [study for study, _record in living])
-    _insert(connection, schema.study_key, [_key(pk, patients[pk], one) for pk, one in living])
-    _insert(
-        connection, schema.study_record, [{"study": pk, "body": _text(one.attributes)} for pk, one in living]
-    )
-    _insert(connection, schema.series_record, [row for pk, one in living for row in _series(pk, one)])
+    return {
+        schema.study_key: [_key(pk, patients[pk], one) for pk, one in living],
+        schema.study_record: [{"study": pk, "body": _text(one.attributes)} for pk, one in living],
+        schema.series_record: [row for pk, one in living for row in _series(pk, one)],
+    }
 
 
 def _insert(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> None:

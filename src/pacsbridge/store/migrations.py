@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from pacsbridge.errors import Misconfigured
 from pacsbridge.store.engine import Database
-from pacsbridge.store.later_migrations import watched
+from pacsbridge.store.later_migrations import conflicts_of_instances, orders_of_studies, watched
 
 _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _NAME = "schema_version"
@@ -372,5 +372,7 @@ MIGRATIONS: tuple[Callable[[Operations], None], ...] = (
     _queried,
     _retrieved,
     watched,
+    conflicts_of_instances,
+    orders_of_studies,
 )
 """Migration n+1 at index n."""

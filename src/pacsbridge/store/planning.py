@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pacsbridge.kernel.cursors import Order
-from pacsbridge.kernel.query import Clause, Kind, Query, TokenValue
+from pacsbridge.kernel.query import STUDY_ORDERS, Clause, Kind, Query, TokenValue
 from pacsbridge.store import dates
 from pacsbridge.store.conditions import parameter_key, probe
-from pacsbridge.store.sources import Source, as_set, ordered_sources, rows
+from pacsbridge.store.sources import STUDIES, Source, as_set, ordered_sources, rows, with_keys
 from pacsbridge.store.sql import Ask, Sql, sql
 
 FEW = 2_000
@@ -95,7 +95,12 @@ class Planner:
         known = [driver for driver in drivers if driver is not None]
         best = min((d for d in known if not d.clause.negated), key=lambda d: d.listed, default=None)
         if best is not None and best.listed < FEW:
-            return Plan(order or NEWEST, [as_set(best.rows)], _others(query, best.clause))
+            listed = as_set(best.rows)
+            return Plan(
+                order or NEWEST,
+                [with_keys(listed) if _is_of_studies(order) else listed],
+                _others(query, best.clause),
+            )
         order = order or _natural(query.clauses)
         common = [driver.clause for driver in known if driver.listed >= FEW]
         return self._by_number(query, common) if order == NEWEST else _along(query, order)
@@ -191,7 +196,14 @@ def _natural(clauses: Sequence[Clause]) -> Order:
 
 def _along(query: Query, order: Order) -> Plan:
     """Along the index of an order, each resource probed."""
+    if _is_of_studies(order):
+        return Plan(order, [STUDIES], query.clauses)
     return Plan(order, [_of_type(within) for within in _stretches(query, order[0][0])], query.clauses)
+
+
+def _is_of_studies(order: Order) -> bool:
+    """Whether an order is that of what studies are found by."""
+    return bool(order) and order[0][0] in STUDY_ORDERS
 
 
 def _stretches(query: Query, column: str) -> Iterable[Sql]:

@@ -8,9 +8,10 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, select, update
 
 from pacsbridge.kernel.query import ReferenceRow, Span, StringRow, TokenRow
+from pacsbridge.kernel.query import Row as SearchRow
 from pacsbridge.kernel.search_parameters import Indexed, indexed
 from pacsbridge.store import schema, texts
 from pacsbridge.store.conditions import parameter_key
@@ -59,7 +60,7 @@ class _Next:
     @property
     def span(self) -> Mapping[str, int]:
         """The columns of the date that it is searched by."""
-        return _span_of(self.index)
+        return span_of(self.index)
 
     def row(self) -> dict[str, Any]:
         """The resource's row."""
@@ -97,7 +98,7 @@ class _Next:
         return None if content is None else body_of(content, self.before + 1, moment(self.updated))
 
 
-def _span_of(index: Indexed | None) -> Mapping[str, int]:
+def span_of(index: Indexed | None) -> Mapping[str, int]:
     """The columns of the date that a resource is searched by."""
     return index.span._asdict() if index and index.span else _NO_SPAN
 
@@ -185,12 +186,21 @@ def _list(connection: Connection, found: Iterable[tuple[int, str, Indexed]]) -> 
     values: dict[type, list[dict[str, Any]]] = {kind: [] for kind in _TABLES}
     for pk, type_, index in found:
         for row in index.rows:
-            bounded = (texts.indexed(part) for part in row)
-            value: dict[str, Any] = dict(zip(_COLUMNS[type(row)], bounded, strict=True))
-            value |= {"resource": pk, "param": parameter_key(type_, value["param"])}
-            values[type(row)].append(value)
+            values[type(row)].append({"resource": pk, **search_row(type_, row)})
     for kind, rows in values.items():
         _insert(connection, _TABLES[kind], rows)
+
+
+def search_row(type_: str, row: SearchRow) -> dict[str, str]:
+    """A row of the index of a resource of some type, as it stands in its table but for the resource."""
+    bounded = (texts.indexed(part) for part in row)
+    value = dict(zip(_COLUMNS[type(row)], bounded, strict=True))
+    return value | {"param": parameter_key(type_, value["param"])}
+
+
+def search_table(row: SearchRow) -> Table:
+    """The table in which a row of an index stands."""
+    return _TABLES[type(row)]
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -221,27 +231,49 @@ def instant(updated: datetime) -> str:
 
 
 def refresh(connection: Connection, after: int, limit: int) -> int | None:
-    """Index the next resources behind a row number again; returns the last one's, None when none is left."""
-    r, v = schema.resource.c, schema.version.c
-    query = (
-        select(r.pk, r.type, v.version, v.body)
-        .join_from(schema.resource, schema.version, (v.resource == r.pk) & (v.version == r.version))
-        .where(r.pk > after, v.body.is_not(None))
-        .order_by(r.pk)
-        .limit(limit)
-    )
-    rows = connection.execute(query).all()
+    """Index the next resources behind a row number again; returns the last one's, None when none is left.
+
+    One that is deleted, or cannot be read, is not to be found any more.
+    """
+    rows = current(connection, after, limit)
     if not rows:
         return None
     _unlist(connection, [row.pk for row in rows])
-    found = [(row, indexed(orjson.loads(row.body))) for row in rows]
+    found = [(row, index) for row in rows if (index := index_of(row.body)) is not None]
     _list(connection, [(row.pk, row.type, index) for row, index in found])
     summaries = [{"resource": row.pk, "body": orjson.dumps(index.summary)} for row, index in found]
     _insert(connection, schema.summary, summaries)
-    for row, index in found:
-        span = _span_of(index)
-        connection.execute(update(schema.resource).where(r.pk == row.pk).values(**span))
-        own = {name: span[name] for name in ("low", "local_low")}
-        here = (v.resource == row.pk) & (v.version == row.version)
-        connection.execute(update(schema.version).where(here).values(**own))
+    indexes = {row.pk: index for row, index in found}
+    for row in rows:
+        _respan(connection, row, span_of(indexes.get(row.pk)))
     return int(rows[-1].pk)
+
+
+def index_of(body: bytes | None) -> Indexed | None:
+    """The index of a resource as it is kept; None of one that is deleted, or no JSON."""
+    try:
+        return None if body is None else indexed(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def current(connection: Connection, after: int, limit: int) -> Sequence[Row[Any]]:
+    """The next resources behind a row number, each with its current version; a deleted one has no body."""
+    r, v = schema.resource.c, schema.version.c
+    query = (
+        select(schema.resource, v.body, v.low.label("own_low"), v.local_low.label("own_local_low"))
+        .join_from(schema.resource, schema.version, (v.resource == r.pk) & (v.version == r.version))
+        .where(r.pk > after)
+        .order_by(r.pk)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def _respan(connection: Connection, row: Row[Any], span: Mapping[str, int]) -> None:
+    """Write the date that a resource and its current version are searched by."""
+    r, v = schema.resource.c, schema.version.c
+    connection.execute(update(schema.resource).where(r.pk == row.pk).values(**span))
+    own = {name: span[name] for name in ("low", "local_low")}
+    here = (v.resource == row.pk) & (v.version == row.version)
+    connection.execute(update(schema.version).where(here).values(**own))

@@ -15,7 +15,9 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION = 6
+from pacsbridge.kernel.query import STUDY_ORDERS
+
+VERSION = 8
 """The schema version that this code reads and writes: the number of the last migration."""
 
 metadata = MetaData()
@@ -180,8 +182,7 @@ study_key = Table(
     Index("ix_study_key_uid", "uid"),
     Index("ix_study_key_patient", "patient"),
     Index("ix_study_key_patient_id", "patient_id"),
-    Index("ix_study_key_patient_name", "patient_name"),
-    Index("ix_study_key_accession", "accession"),
+    *(Index(f"ix_study_key_{column}", column, "study") for column in STUDY_ORDERS),
 )
 """What studies are found by, narrow: a wildcard at the beginning of a value looks at every row."""
 
@@ -239,6 +240,7 @@ conflict = Table(
     Column("new", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("ix_conflict_study_uid", "study_uid"),
+    Index("ix_conflict_instance_uid", "instance_uid"),
 )
 
 dead_letter = Table(

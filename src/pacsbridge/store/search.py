@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pacsbridge.kernel.cursors import Cursor, Order
 from pacsbridge.kernel.elements import needs_whole
-from pacsbridge.kernel.query import Clause, Include, Query
+from pacsbridge.kernel.query import STUDY_ORDERS, Clause, Include, Query
 from pacsbridge.store.conditions import living, parameter_key, probe
 from pacsbridge.store.planning import Counts, Plan, Planner
 from pacsbridge.store.records import Found, Page
@@ -25,7 +25,12 @@ MOST_INCLUDED = 1_000
 _CHANGING = frozenset(("updated", "low", "local_low"))
 """Fields of an order that a later version may change."""
 
+_UNIQUE = ("pk", "study")
+"""Fields of an order that are never the same twice."""
+
 _WAS = {"updated": "v.updated", "low": "v.low", "local_low": "v.local_low"}
+
+_OF_KEYS = frozenset((*STUDY_ORDERS, "study"))
 
 _FETCH = 500
 """How many resources a statement fetches."""
@@ -69,7 +74,7 @@ def search(ask: Ask, query: Query, counts: Counts, shelf: Bodies) -> Page:
 
 
 def _page(ask: Ask, query: Query, chosen: Plan) -> tuple[Sequence[tuple[Any, ...]], bool]:
-    """The keys of each entry, row number and version last; and whether there are more behind them."""
+    """The keys of each entry, behind them row number and version; and whether there are more behind them."""
     back = query.after is not None and query.after.back
     directions = [descends != back for _field, descends in _complete(chosen.order)]
     found = [ask(_select(query, arm, directions)) for arm in _arms(query, chosen)]
@@ -79,8 +84,8 @@ def _page(ask: Ask, query: Query, chosen: Plan) -> tuple[Sequence[tuple[Any, ...
 
 
 def _complete(order: Order) -> Order:
-    """The order with the row number last, which is never the same twice."""
-    return order if order[-1][0] == "pk" else (*order, ("pk", order[0][1]))
+    """The order with something last that is never the same twice, the row number where it has nothing."""
+    return order if order[-1][0] in _UNIQUE else (*order, ("pk", order[0][1]))
 
 
 def _arms(query: Query, chosen: Plan) -> Sequence[_Arm]:
@@ -105,7 +110,9 @@ def _arm(source: Source, fields: Iterable[str], clauses: Sequence[Clause]) -> _A
 
 
 def _key(source: Source, field: str) -> str:
-    """A field of the resource; its number where the source has it, as its index is in that order."""
+    """A field of the resource, or of its study's keys; the source's, where it has an index in that order."""
+    if field in _OF_KEYS:
+        return f"k.{field}"
     return source.column if field == "pk" else f"r.{field}"
 
 
@@ -129,10 +136,10 @@ def _changed_since(type_: str, moment: int) -> Source:
 
 
 def _select(query: Query, arm: _Arm, directions: Sequence[bool]) -> Sql:
-    """One arm of a page: its keys, row number and version last."""
+    """One arm of a page: its keys, behind them row number and version."""
     keys = ", ".join(f"{key} AS k{place}" for place, key in enumerate(arm.keys))
     behind = [] if query.after is None else [beyond(arm.keys, directions, query.after.keys)]
-    select = sql(f"SELECT {keys}, r.version") + _from(arm.source)
+    select = sql(f"SELECT {keys}, r.pk, r.version") + _from(arm.source)
     select += every((_where(arm.source), *_conditions(query.type, arm.clauses), *behind))
     return select + sql(f"ORDER BY {ordered(arm.keys, directions)} LIMIT ?", query.count + 1)
 
@@ -190,7 +197,7 @@ def _cursor(
     """The position of an entry at the end of a page, where there is anything beyond."""
     if not (there and end):
         return None
-    return Cursor(order, tuple(end[0][:-1]), moment, back)
+    return Cursor(order, tuple(end[0][:-2]), moment, back)
 
 
 # totals

@@ -80,6 +80,17 @@ def as_set(rows_: Sql) -> Source:
     return Source(tables, sql("TRUE"), "d.resource")
 
 
+STUDIES = Source(sql("study_key k CROSS JOIN resource n"), sql("n.study = k.study"), "n.pk")
+"""Published studies along the index of one of `STUDY_ORDERS`."""
+
+
+def with_keys(source: Source) -> Source:
+    """A source of studies, with the row beside each that has its `STUDY_ORDERS`."""
+    tables = source.tables + sql("CROSS JOIN resource n CROSS JOIN study_key k")
+    where = every((source.where, sql(f"n.pk = {source.column} AND k.study = n.study")))
+    return Source(tables, where, source.column)
+
+
 def rows(type_: str, clause: Clause) -> Sql | None:
     """A statement of rows with `resource`, repeats not excluded; None where only probing tells.
 

@@ -4,23 +4,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import delete, select
 
 from pacsbridge.kernel.finding import Find
 from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.query import Query
 from pacsbridge.kernel.reports import Sourced
-from pacsbridge.kernel.search_parameters import INDEX_VERSION
 from pacsbridge.store import (
     documents,
     finding,
     findings,
     history,
+    kept,
     listing,
     migrations,
     planning,
     publishing,
+    refreshing,
     reports,
     schema,
     search,
@@ -51,11 +52,6 @@ from pacsbridge.store.sql import READER_SECONDS, sql
 from pacsbridge.store.upsert import upsert
 
 _SECOND = 1_000_000
-
-_REFRESH = 500
-"""Resources that are indexed again in one transaction."""
-
-_ALL = "all"
 
 ARCHIVE = "archive"
 """The kind of dead letters about studies that an archive could not give."""
@@ -112,22 +108,12 @@ class Store:
     def migrate(self) -> int:
         """Bring schema and search index up to date; returns how many migrations ran."""
         done = migrations.migrate(self._database)
-        self._refresh()
+        refreshing.refresh(self._database)
         return done
 
-    def _refresh(self) -> None:
-        """Index every resource again where that has not been done under this version of the index.
-
-        One that was interrupted goes on where it was.
-        """
-        with self._database.read() as connection:
-            version, _, reached = (_recall(connection, "index") or "").partition(":")
-        after = reached if version == str(INDEX_VERSION) else "0"
-        while after != _ALL:
-            with self._database.write() as connection:
-                last = publishing.refresh(connection, int(after), _REFRESH)
-                after = _ALL if last is None else str(last)
-                _remember(connection, "index", f"{INDEX_VERSION}:{after}")
+    def search_anew(self) -> None:
+        """Make all that published resources are searched by again, from their content."""
+        refreshing.refresh(self._database, anew=True)
 
     def pending_migrations(self) -> int:
         """How many migrations are to run. Misconfigured when the database is newer than this code."""
@@ -244,12 +230,12 @@ class Store:
     def recall(self, name: str) -> str | None:
         """What is kept under a name."""
         with self._database.read() as connection:
-            return _recall(connection, name)
+            return kept.recall(connection, name)
 
     def remember(self, name: str, value: str) -> None:
         """Keep a text under a name."""
         with self._database.write(durable=False) as connection:
-            _remember(connection, name, value)
+            kept.remember(connection, name, value)
 
     # publishing
 
@@ -303,7 +289,7 @@ class Store:
     def published_under(self, settings: str, now: int) -> int:
         """Every study is due now unless it is published under these settings already; returns how many."""
         with self._database.write() as connection:
-            if not _remember(connection, "publication", settings):
+            if not kept.remember(connection, "publication", settings):
                 return 0
             return states.all_due(connection, now)
 
@@ -375,24 +361,9 @@ class Store:
     def setting(self, name: str, fresh: Callable[[], str]) -> str:
         """A value that all processes share; the first one to ask makes it."""
         with self._database.write() as connection:
-            found = _recall(connection, name)
+            found = kept.recall(connection, name)
             if found is not None:
                 return found
             value = fresh()
             connection.execute(schema.setting.insert(), {"name": name, "value": value})
         return value
-
-
-def _recall(connection: Connection, name: str) -> str | None:
-    """What is kept under a name."""
-    c = schema.setting.c
-    found: str | None = connection.execute(select(c.value).where(c.name == name)).scalar()
-    return found
-
-
-def _remember(connection: Connection, name: str, value: str) -> bool:
-    """Keep a value under a name; whether it is another than before."""
-    if _recall(connection, name) == value:
-        return False
-    upsert(connection, schema.setting, [{"name": name, "value": value}], key=("name",))
-    return True
