@@ -2,11 +2,12 @@
 
 import re
 import time
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from page_site import CT, Site, words
+from page_site import CT, Site, site, words
 from token_issuer import Issuer
 
 from pacsbridge import errors
@@ -68,6 +69,32 @@ def test_a_browser_signs_in_and_out(behind: Site, issuer: Issuer) -> None:
     opened.post("/logout", {})
     again = requests.get(f"{behind.root}/", cookies={cookie.name: kept}, timeout=30, allow_redirects=False)
     assert again.status_code == 303
+
+
+def test_two_bridges_on_one_host_are_signed_in_side_by_side(
+    behind: Site, issuer: Issuer, tmp_path: Path
+) -> None:
+    """Browsers send a cookie to every port of a host: each bridge has one of its own name."""
+    keys = {"AUTH__JWKS_URL": f"{issuer.url}/jwks", "AUTH__ISSUER": issuer.url}
+    keys["AUTH__AUDIENCE"] = "https://pacs.example/fhir"
+    with site(tmp_path, samples=False, **keys) as second:
+        first = signed_in(behind, issuer.token(ALL))
+        second.browser = first.browser
+        answer = second.post("/login", {"token": issuer.token(ALL), "next": "/"}, "/login")
+        assert "Nothing has arrived yet" in words(answer)
+        assert "Muster" in words(first.get("/"))
+        second.post("/logout", {})
+        assert first.get("/", allow_redirects=False).status_code == 200
+        assert second.get("/", allow_redirects=False).status_code == 303
+
+
+def test_a_search_is_kept_for_who_made_it(behind: Site, issuer: Issuer) -> None:
+    """Its address opens nothing for anybody else, whatever he may see."""
+    made = signed_in(behind, issuer.token(ALL)).post("/", {"name": "muster"})
+    assert "Muster" in words(made)
+    assert "?search=" in made.url
+    path = made.url.removeprefix(behind.root)
+    assert signed_in(behind, issuer.token(ALL)).get(path).status_code == 404
 
 
 def test_a_session_reads_the_api_and_changes_nothing_there(behind: Site, issuer: Issuer) -> None:

@@ -69,7 +69,9 @@ def test_values_are_said_as_people_read_them() -> None:
         "2024-03-11 10:15 +01:00",
         "2024-03-11 10:15 UTC",
     ]
-    assert [plain(one) for one in ('"a"', '{"b":1}', "c")] == ["a", '{"b":1}', "c"]
+    name = '{"ABC":{"family":"Muster","given":["Käthe","A"]}}'
+    kept = ('"a"', '{"b":1}', "c", name, "true")
+    assert [plain(one) for one in kept] == ["a", "1", "c", "Muster, Käthe, A", "true"]
     assert uid("1.<2") == "1.<wbr>&lt;2"
 
 
@@ -150,10 +152,21 @@ def test_a_host_is_ours_or_an_address() -> None:
     assert [authority_of(one) for one in ("http://a:1", "null", "http://[")] == ["a:1", "", ""]
 
 
-@pytest.mark.parametrize(("scheme", "name"), [("http", "pacsbridge"), ("https", "__Host-pacsbridge")])
-def test_a_cookie_stays_with_us(scheme: str, name: str) -> None:
-    """No script reads it, no other site's page has it sent; over TLS it goes nowhere else."""
-    request = make_mocked_request("GET", "/").clone(scheme=scheme)
+@pytest.mark.parametrize(
+    ("scheme", "host", "name"),
+    [
+        ("http", "pacs.example", "pacsbridge"),
+        ("http", "pacs.example:8080", "pacsbridge-8080"),
+        ("http", "[::1]:8081", "pacsbridge-8081"),
+        ("http", "[::1]", "pacsbridge"),
+        ("http", "pacs.example:8;x=1", "pacsbridge"),
+        ("https", "pacs.example", "__Host-pacsbridge"),
+        ("https", "pacs.example:8443", "__Host-pacsbridge-8443"),
+    ],
+)
+def test_a_cookie_stays_with_us(scheme: str, host: str, name: str) -> None:
+    """No script reads it, no other site's page has it sent; over TLS it goes nowhere else; one a port."""
+    request = make_mocked_request("GET", "/", headers={"Host": host}).clone(scheme=scheme)
     response = web.Response()
     set_cookie(request, response, "abc")
     cookie = response.cookies[name]

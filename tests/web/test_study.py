@@ -51,6 +51,7 @@ def test_an_endpoint_is_tried(looked_at: Site) -> None:
     reference = page.split('name="endpoint" value="')[1].split('"')[0]
     tried = looked_at.post(f"/studies/{CT}/try", {"endpoint": reference}, f"/studies/{CT}")
     assert "it answers with 5 series of the study" in words(tried)
+    assert looked_at.get(f"/studies/{CT}/try").url == f"{looked_at.root}/studies/{CT}"
     other = looked_at.post(f"/studies/{CT}/try", {"endpoint": "http://169.254.169.254/"}, f"/studies/{CT}")
     assert other.status_code == 400
 

@@ -18,7 +18,7 @@ def test_a_study_that_an_archive_has(tmp_path: Path) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             page = running.get(f"/studies/{CT}")
-            assert "main-pacs has told it" in words(page)
+            assert "main-pacs lists it" in words(page)
             assert f"{archive.root}/dicomweb" in words(page)
             assert "thumbnail" not in page.text
             assert "main-pacs" in words(running.get("/"))

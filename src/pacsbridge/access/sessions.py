@@ -1,6 +1,7 @@
 """Who has signed in with a browser: tokens stay here, and the cookie is a random name for one."""
 
 import hmac
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +17,7 @@ SECONDS = 12 * 3600.0
 """How long a session lasts at most, whatever its token says."""
 
 _PLAIN, _SECURE = "pacsbridge", "__Host-pacsbridge"
+_PORT = re.compile("[0-9]{1,5}")
 
 
 class _Session(NamedTuple):
@@ -61,16 +63,23 @@ class Sessions:
         return hmac.compare_digest(self.seal(name).encode(), seal.encode(errors="replace"))
 
 
+def cookie_of(request: web.Request) -> str:
+    """The name of the cookie; cookies don't tell ports apart, and two bridges may run on one host."""
+    port = request.host.rpartition(":")[2]
+    prefix = _SECURE if request.secure else _PLAIN
+    return f"{prefix}-{port}" if _PORT.fullmatch(port) else prefix
+
+
 def name_of(request: web.Request) -> str:
     """The session that a request's cookie names; empty without one."""
-    return request.cookies.get(_SECURE if request.secure else _PLAIN, "")
+    return request.cookies.get(cookie_of(request), "")
 
 
 def set_cookie(request: web.Request, response: web.Response, name: str) -> None:
     """Have the browser keep a session's name (RFC 6265bis 4.1.3); an empty one has it forgotten."""
     age = int(SECONDS) if name else 0
     response.set_cookie(
-        _SECURE if request.secure else _PLAIN,
+        cookie_of(request),
         name,
         max_age=age,
         path="/",

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from pacsbridge.errors import NotUnderstood
+from pacsbridge.kernel.cursors import Order
+from pacsbridge.kernel.query import study_order
 from pacsbridge.kernel.query_parsing import CURSOR
 from pacsbridge.web.forms import Pairs
 
@@ -84,14 +86,37 @@ FIELDS: Mapping[str, Field] = {
 SORTS: Mapping[str, str] = {
     "-started": "the newest first",
     "started": "the oldest first",
-    "-_lastUpdated": "published last first",
-    "_lastUpdated": "published first first",
+    "patient": "by family name, A to Z",
+    "-patient": "by family name, Z to A",
+    "modality": "by modality, A to Z",
+    "-modality": "by modality, Z to A",
+    "-series": "the most series first",
+    "series": "the fewest series first",
+    "-instances": "the most instances first",
+    "instances": "the fewest instances first",
+    "accession": "by accession, rising",
+    "-accession": "by accession, falling",
+    "-_lastUpdated": "the last published first",
+    "_lastUpdated": "the first published first",
 }
-"""Orders that pages can have → in words; the first is there unless another is asked for."""
+"""Orders that pages can have → in words; the first of the two of a column is what its heading leads to."""
+
+_OF_STUDIES: Mapping[str, str] = {
+    "patient": "patient_name",
+    "modality": "modalities",
+    "series": "series",
+    "instances": "instances",
+    "accession": "accession",
+}
+"""Orders that FHIR's search has no parameter for → the field of the study that has them."""
 
 DEFAULT = "-started"
 
 _ALWAYS = (("_summary", "true"), ("_include", "ImagingStudy:endpoint"))
+
+
+_PRIVATE = ("patient", "accession")
+"""Orders in which a place in the list is a patient's name, or an accession number."""
 
 
 class Asked(NamedTuple):
@@ -103,8 +128,21 @@ class Asked(NamedTuple):
 
     @property
     def is_private(self) -> bool:
-        """Whether a field says something of a patient, so that it must not get into a URL."""
-        return any(not FIELDS[name].shared for name in self.fields)
+        """Whether a field, or the place in the list, says something of a patient: it must get into no URL."""
+        if any(not FIELDS[name].shared for name in self.fields):
+            return True
+        return bool(self.cursor) and self.sort.removeprefix("-") in _PRIVATE
+
+    @property
+    def order(self) -> Order:
+        """The order of studies where FHIR's search has none such, else empty."""
+        field = _OF_STUDIES.get(self.sort.removeprefix("-"))
+        return () if field is None else study_order(field, descends=self.sort.startswith("-"))
+
+    def other(self, column: str) -> str:
+        """The order that the heading of a column leads to."""
+        first, second = (sort for sort in SORTS if sort.removeprefix("-") == column)
+        return second if self.sort == first else first
 
     def turned(self, sort: str | None = None, cursor: str = "") -> Pairs:
         """The same in another order, or at another place, as pairs for a URL or a form."""
@@ -130,7 +168,7 @@ def parameters(asked: Asked) -> Pairs:
             found += FIELDS[name].read(text)
         except NotUnderstood as exc:
             raise NotUnderstood(str(exc), parameter=name) from exc
-    order = (("_sort", asked.sort),)
+    order = () if asked.order else (("_sort", asked.sort),)
     return (*found, *order, *_ALWAYS, *(((CURSOR, asked.cursor),) if asked.cursor else ()))
 
 

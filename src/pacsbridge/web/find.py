@@ -1,6 +1,7 @@
 """The first page: studies by what is known of them, the newest first."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -12,14 +13,16 @@ from aiohttp import web
 from pacsbridge.access.confining import confined, shown
 from pacsbridge.access.guard import access_of
 from pacsbridge.access.rights import Access
+from pacsbridge.access.sessions import name_of
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel.query_parsing import CURSOR, parse
 from pacsbridge.store.records import Page
 from pacsbridge.web import asking
 from pacsbridge.web.asking import FIELDS, SORT, SORTS, Asked
 from pacsbridge.web.auditing import QUERY
-from pacsbridge.web.forms import of_form, of_url
+from pacsbridge.web.forms import Pairs, of_form, of_url, value
 from pacsbridge.web.hosts import host_of
+from pacsbridge.web.kept import NAME
 from pacsbridge.web.reading import study_uid, value_of_type
 from pacsbridge.web.routes import Route
 from pacsbridge.web.service import SERVICE, Web
@@ -44,23 +47,25 @@ class Row(NamedTuple):
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """What the URL asks for."""
-    return await _answer(request, of_url(request), posted=False)
+    """What the URL asks for, or names of what a form asked for."""
+    pairs = of_url(request)
+    name = value(pairs, NAME)
+    kept = request.app[SERVICE].kept
+    return await _answer(request, kept.pairs(name_of(request), name) if name else pairs)
 
 
 async def ask(request: web.Request) -> web.StreamResponse:
-    """What the form asks for: on this page where it says something of a patient, else under a URL."""
+    """What the form asks for, under a URL: kept here where it says something of a patient."""
     service = request.app[SERVICE]
     pairs = await of_form(request, service.settings.body_seconds)
     asked = asking.read(pairs)
     if asked.is_private:
-        return await _answer(request, pairs, posted=True)
+        found = service.kept.keep(name_of(request), asked.turned(cursor=asked.cursor))
+        return see_other(f"/?{urlencode({NAME: found})}")
     return see_other(f"/?{urlencode(asked.turned(cursor=asked.cursor))}".rstrip("?"))
 
 
-async def _answer(
-    request: web.Request, pairs: tuple[tuple[str, str], ...], *, posted: bool
-) -> web.StreamResponse:
+async def _answer(request: web.Request, pairs: Pairs) -> web.StreamResponse:
     service = request.app[SERVICE]
     asked = asking.read(pairs)
     request[QUERY] = urlencode(asked.turned()) or f"{SORT}={asked.sort}"
@@ -68,12 +73,11 @@ async def _answer(
         found, scope = await service.call(partial(_found, service, asked, access_of(request)))
     except NotUnderstood as exc:
         fault = (asking.field_of(exc.parameter, asked), _said(exc))
-        shown_ = _shown(request, asked, Page(()), "", posted=posted)
+        shown_ = _shown(request, asked, Page(()), "")
         return page(request, "find.html", HTTPStatus.BAD_REQUEST, **shown_, rows=(), fault=fault)
-    rows = [_row(service, entry.body, _names(found)) for entry in found.entries]
-    return page(
-        request, "find.html", **_shown(request, asked, found, scope, posted=posted), rows=rows, fault=None
-    )
+    names = _names(service, found)
+    rows = [_row(service, entry.body, names) for entry in found.entries]
+    return page(request, "find.html", **_shown(request, asked, found, scope), rows=rows, fault=None)
 
 
 def _said(exc: NotUnderstood) -> str:
@@ -83,22 +87,23 @@ def _said(exc: NotUnderstood) -> str:
 
 def _found(service: Web, asked: Asked, access: Access | None) -> tuple[Page, str]:
     """One page of studies, and what its links are sealed for; blocks. Raises NotUnderstood, Forbidden."""
-    settings = service.settings.search(access)
+    settings = service.settings.search(access, asked.sort)
     query = parse("ImagingStudy", asking.parameters(asked), settings, strict=True)
+    query = replace(query, sort=asked.order or query.sort)
     return shown(service.store.search(confined(query, access, settings)), access), query.scope
 
 
-def _shown(request: web.Request, asked: Asked, found: Page, scope: str, *, posted: bool) -> dict[str, Any]:
+def _shown(request: web.Request, asked: Asked, found: Page, scope: str) -> dict[str, Any]:
     """What the template shows beside the rows."""
     settings = request.app[SERVICE].settings
-    secret = settings.search(access_of(request)).secret
+    secret = settings.search(access_of(request), asked.sort).secret
     return {
         "asked": asked,
         "fields": FIELDS,
         "sorts": SORTS,
         "statuses": STATUSES,
         "modalities": MODALITIES,
-        "posted": posted,
+        "private": lambda pairs: asking.read(pairs).is_private,
         "url": lambda pairs: f"/?{urlencode(pairs)}" if pairs else "/",
         "ends": {"next": found.next, "previous": found.previous},
         "cursor": lambda place: place.encode(secret, scope),
@@ -107,20 +112,20 @@ def _shown(request: web.Request, asked: Asked, found: Page, scope: str, *, poste
     }
 
 
-def _names(found: Page) -> Mapping[str, str]:
+def _names(service: Web, found: Page) -> Mapping[str, str]:
     """The names of the endpoints that go with a page, by their references."""
     included = (orjson.loads(one.body) for one in found.included)
-    return {f"Endpoint/{one['id']}": _name(one) for one in included}
+    return {f"Endpoint/{one['id']}": _name(service, one) for one in included}
 
 
-def _name(endpoint: Mapping[str, Any]) -> str:
-    return str(endpoint.get("name") or endpoint.get("address", ""))
+def _name(service: Web, endpoint: Mapping[str, Any]) -> str:
+    return str(endpoint.get("name") or service.name_of(endpoint.get("address", "")))
 
 
 def _row(service: Web, body: bytes, names: Mapping[str, str]) -> Row:
     study = orjson.loads(body)
     source = study.get("meta", {}).get("source", "")
-    contained = {f"#{one['id']}": _name(one) for one in study.get("contained", ())}
+    contained = {f"#{one['id']}": _name(service, one) for one in study.get("contained", ())}
     references = [one.get("reference", "") for one in study.get("endpoint", ())]
     return Row(
         study_uid(study),

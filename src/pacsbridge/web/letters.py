@@ -3,16 +3,17 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import structlog
 from aiohttp import web
 
 from pacsbridge.bridge.letters import Retried, can_be_retried
 from pacsbridge.errors import NotUnderstood
-from pacsbridge.store.overview import Filed, Overview, Place, Wanted
+from pacsbridge.store.overview import ALL, Filed, Overview, Place, Wanted
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.web import wording
+from pacsbridge.web.auditing import CHOICE
 from pacsbridge.web.forms import Pairs, of_form, of_url, value
 from pacsbridge.web.living import is_whole, living, operations
 from pacsbridge.web.operations import Operations
@@ -131,6 +132,7 @@ async def retry(request: web.Request) -> web.Response:
     service, running = operations(request)
     number = _number(request)
     outcome = await service.call(lambda: running.letters.retry_one(number))
+    request[CHOICE] = {"letter": str(number), "result": _outcome(outcome)}
     return await _back(request, service, _outcome(outcome))
 
 
@@ -148,6 +150,7 @@ async def discard(request: web.Request) -> web.Response:
     number = _number(request)
     found = await service.call(lambda: service.store.overview.discard_one(number))
     _log.info("letters_discarded", count=int(found))
+    request[CHOICE] = {"letter": str(number), "result": "discarded" if found else "absent"}
     return await _back(request, service, "discarded" if found else "absent")
 
 
@@ -202,7 +205,15 @@ async def all_of(request: web.Request) -> web.Response:
     service, running = operations(request)
     asked = await of_form(request, service.settings.body_seconds)
     wanted = wanted_of(asked)
-    query = await service.call(lambda: _DO[_order(asked)](service, running, wanted, _last(asked)))
+    order, last = _order(asked), _last(asked)
+    query = await service.call(lambda: _DO[order](service, running, wanted, last))
+    told = {name: text for name, text in parse_qsl(query) if name in ("told", "number")}
+    request[CHOICE] = {
+        "order": order,
+        "of": "all" if wanted == ALL else "a choice",
+        "up-to": str(last),
+        **told,
+    }
     return see_other(f"/dead-letters?{query}")
 
 

@@ -15,6 +15,7 @@ from pacsbridge.access.sessions import Sessions
 from pacsbridge.bridge.probing import Probe
 from pacsbridge.kernel.query_parsing import SearchSettings
 from pacsbridge.store.store import Store
+from pacsbridge.web.kept import Kept
 from pacsbridge.web.manual_search import Page
 from pacsbridge.web.oauth import CodeFlow
 from pacsbridge.web.operations import Operations
@@ -44,9 +45,9 @@ class WebSettings:
     access_log: bool = True
     cursor_secret: bytes = b""
 
-    def search(self, access: Access | None = None) -> SearchSettings:
-        """What reading a search needs of them. Links are sealed for those who have the same patient."""
-        secret = sealing(sha256(b"pages:" + self.cursor_secret).digest(), access)
+    def search(self, access: Access | None = None, order: str = "") -> SearchSettings:
+        """What reading a search needs of them. Links are sealed for an order and for one patient."""
+        secret = sealing(sha256(f"pages:{order}:".encode() + self.cursor_secret).digest(), access)
         return SearchSettings(self.base_url, self.count, self.count, secret=secret)
 
 
@@ -68,6 +69,7 @@ class Web:
     flow: CodeFlow | None = None
     manual: Callable[[], Mapping[str, Page]] = dict
     own_sessions: Sessions = field(default_factory=Sessions)
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def sessions(self) -> Sessions:

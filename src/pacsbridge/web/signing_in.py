@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from pacsbridge.access.sessions import name_of, set_cookie
+from pacsbridge.access.sessions import cookie_of, name_of, set_cookie
 from pacsbridge.errors import NotUnderstood, Unauthenticated
 from pacsbridge.web.faults import local
 from pacsbridge.web.forms import Pairs, of_form, of_url, value
@@ -14,7 +14,10 @@ from pacsbridge.web.routes import Route
 from pacsbridge.web.service import SERVICE, Web
 from pacsbridge.web.showing import page, see_other
 
-_STATE = "pacsbridge-login"
+
+def _state_of(request: web.Request) -> str:
+    """The name of the cookie that a sign-in has until it is done."""
+    return f"{cookie_of(request).removeprefix('__Host-')}-login"
 
 
 async def ask(request: web.Request) -> web.StreamResponse:
@@ -69,7 +72,13 @@ async def start(request: web.Request) -> web.StreamResponse:
     begun = await service.call(partial(service.flow.begin, goes_to))
     response = see_other(begun.url)
     response.set_cookie(
-        _STATE, begun.state, max_age=600, path=PATH, secure=request.secure, httponly=True, samesite="Lax"
+        _state_of(request),
+        begun.state,
+        max_age=600,
+        path=PATH,
+        secure=request.secure,
+        httponly=True,
+        samesite="Lax",
     )
     return response
 
@@ -84,7 +93,7 @@ async def done(request: web.Request) -> web.StreamResponse:
         raise web.HTTPNotFound
     pairs = of_url(request)
     state, code = value(pairs, "state"), value(pairs, "code")
-    if not state or request.cookies.get(_STATE) != state:
+    if not state or request.cookies.get(_state_of(request)) != state:
         raise NotUnderstood("this sign-in was not begun in this browser: sign in again")
     if not code:
         refused = "the issuer has refused: " + (value(pairs, "error")[:100] or "it sent no code")
@@ -95,7 +104,7 @@ async def done(request: web.Request) -> web.StreamResponse:
     except Unauthenticated as exc:
         return _form(request, service, (), str(exc), HTTPStatus.UNAUTHORIZED)
     response = _begun(request, service, token, page(request, "signed_in.html", goes_to=goes_to))
-    response.del_cookie(_STATE, path=PATH)
+    response.del_cookie(_state_of(request), path=PATH)
     return response
 
 

@@ -11,6 +11,7 @@ from pacsbridge.errors import Absent, NotUnderstood
 from pacsbridge.store.arrivals import HOUR
 from pacsbridge.store.overview import Arrived
 from pacsbridge.web.archive_cards import card, duration
+from pacsbridge.web.auditing import CHOICE
 from pacsbridge.web.charts import Chart, chart
 from pacsbridge.web.forms import of_form, of_url, value
 from pacsbridge.web.living import living, operations
@@ -92,8 +93,8 @@ def _figures(arrivals: Sequence[Arrived], last: int, span: Span, *, told: bool) 
     if told or studies.total():
         yield Figure(
             "told",
-            "study told by archives",
-            "studies told by archives",
+            "study from archives",
+            "studies from archives",
             chart(studies, last, span.hours, span.marks),
         )
 
@@ -104,6 +105,7 @@ async def sync(request: web.Request) -> web.Response:
     name = value(await of_form(request, service.settings.body_seconds), "name")
     if not await service.call(lambda: running.sync(name)):
         raise Absent("no archive of that name is configured")
+    request[CHOICE] = {"source": name}
     return see_other(f"/sources?{urlencode({'synced': name})}")
 
 

@@ -24,7 +24,7 @@ from pacsbridge.web.json_text import json_text
 from pacsbridge.web.reading import study_uid
 from pacsbridge.web.routes import Route
 from pacsbridge.web.service import SERVICE, Web
-from pacsbridge.web.showing import page
+from pacsbridge.web.showing import page, see_other
 
 ON_THE_PAGE = 200
 """Instances up to which they are listed with their series; of larger studies each series has pages."""
@@ -99,6 +99,11 @@ async def try_place(request: web.Request) -> web.StreamResponse:
     """The study, with what came of trying one of its endpoints."""
     pairs = await of_form(request, request.app[SERVICE].settings.body_seconds)
     return await _overview(request, value(pairs, "endpoint"))
+
+
+async def tried(request: web.Request) -> web.StreamResponse:
+    """The address of what came of trying an endpoint leads to the study."""
+    return see_other(f"/studies/{request.match_info['uid']}")
 
 
 def _probed(service: Web, uid: str, places: Sequence[Place], asked: str, token: str | None) -> Probed:
@@ -210,7 +215,7 @@ def _place(service: Web, reference: str, endpoint: Mapping[str, Any]) -> Place:
     type_ = endpoint.get("connectionType", {})
     return Place(
         reference,
-        str(endpoint.get("name") or reference),
+        str(endpoint.get("name") or service.name_of(address) or reference),
         str(type_.get("display") or type_.get("code", "")),
         address,
         service.probe is not None and service.probe.knows(address),
@@ -303,6 +308,7 @@ _RESOURCE = f"/resources/{{type:{'|'.join(_TYPES)}}}/{{id:[A-Za-z0-9.-]{{1,64}}}
 ROUTES = (
     Route("GET", f"/studies/{_UID}", show),
     Route("POST", f"/studies/{_UID}/try", try_place),
+    Route("GET", f"/studies/{_UID}/try", tried),
     Route("GET", f"/studies/{_UID}/series/{{series:[A-Za-z0-9.-]{{1,64}}}}", show_series),
     Route("GET", f"/studies/{_UID}/history", show_history),
     Route("GET", _RESOURCE, show_resource, ()),

@@ -12,14 +12,17 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from pacsbridge.access.sessions import name_of
 from pacsbridge.bridge.explaining import NOTHING, Fact, Section, sections
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.store.findings import MOMENTS
 from pacsbridge.web.auditing import QUERY
 from pacsbridge.web.forms import of_form, of_url, value
+from pacsbridge.web.kept import NAME
 from pacsbridge.web.living import operations
 from pacsbridge.web.operations import Operations
 from pacsbridge.web.routes import OPERATORS, Route
+from pacsbridge.web.service import SERVICE
 from pacsbridge.web.showing import page, see_other
 from pacsbridge.web.wording import moment, uid
 
@@ -37,29 +40,38 @@ class Told(NamedTuple):
 
 
 async def asked(request: web.Request) -> web.Response:
-    """The box alone, or with the answer about a UID."""
-    key = value(of_url(request), "key")
+    """The box alone, or with the answer about a UID, or about what a form asked for."""
+    pairs = of_url(request)
+    name = value(pairs, NAME)
+    if name:
+        kept = request.app[SERVICE].kept.pairs(name_of(request), name)
+        return await _answer(request, value(kept, "key"))
+    key = value(pairs, "key")
     if key and not _is_uid(key):
         raise NotUnderstood("only a UID may stand in the URL: ask for others by the form", parameter="key")
     return await _answer(request, key)
 
 
 async def posted(request: web.Request) -> web.Response:
-    """The answer about anything; one about a UID stands under a URL of its own."""
+    """To the answer about anything: under its own URL where it is a UID, else kept here."""
     service, _running = operations(request)
     key = value(await of_form(request, service.settings.body_seconds), "key")
     if _is_uid(key):
         return see_other(f"/why?{urlencode({'key': key})}")
-    return await _answer(request, key)
+    _check_length(key)
+    return see_other(f"/why?{urlencode({NAME: service.kept.keep(name_of(request), (('key', key),))})}")
 
 
 def _is_uid(key: str) -> bool:
     return len(key) <= 64 and _UID.fullmatch(key) is not None
 
 
-async def _answer(request: web.Request, key: str) -> web.Response:
+def _check_length(key: str) -> None:
     if len(key) > _LONGEST:
         raise NotUnderstood(f"a key has at most {_LONGEST} characters", parameter="key")
+
+
+async def _answer(request: web.Request, key: str) -> web.Response:
     service, running = operations(request)
     found: Sequence[Section] = ()
     if key:

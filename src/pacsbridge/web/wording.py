@@ -1,7 +1,7 @@
 """Values as pages say them: moments, numbers, sizes, codes."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,12 +62,19 @@ def codes(value: Any) -> str:
 
 
 def plain(value: str) -> str:
-    """A value that is kept as JSON: a text without its quotes, anything else as it is."""
+    """A value that is kept as JSON, as people read it: its texts, in their order."""
     try:
-        found = json.loads(value)
+        return ", ".join(_texts(json.loads(value)))
     except ValueError:
         return value
-    return found if isinstance(found, str) else value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in parts:
+        yield from _texts(part)
+    if not isinstance(value, dict | list):
+        yield value if isinstance(value, str) else json.dumps(value)
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
