@@ -13,6 +13,9 @@ MUTATIONS = 2000
 FINDINGS = Path(__file__).parent / "findings"
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # it says which values are none
+
+
 def tried(name: str, data: bytes) -> float:
     """The seconds that a target takes over an input; whatever it raises is a finding."""
     start = time.process_time()

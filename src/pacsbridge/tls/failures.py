@@ -82,7 +82,8 @@ class Failures:
         more = self._turn((address, reason))
         if more is None:
             return
-        log.warning("tls handshake failed", server=self._port, address=address, reason=reason, skipped=more)
+        level = log.debug if reason == _CLOSED else log.warning  # what probes of balancers do all the time
+        level("tls handshake failed", server=self._port, address=address, reason=reason, skipped=more)
         if reason not in SILENT:
             self.tell(address, reason, more)
 
