@@ -24,7 +24,7 @@ from pacsbridge.dimse.watch import Watch
 from pacsbridge.errors import PacsbridgeError
 from pacsbridge.kernel.audit import MINOR, SERIOUS, SUCCESS, Event, Who
 from pacsbridge.kernel.model import Facts, Values
-from pacsbridge.kernel.patients import subject
+from pacsbridge.kernel.patients import reference
 from pacsbridge.kernel.publication import Publication
 from pacsbridge.remote.settings import ArchiveSettings, Auth, Basic, BearerFile
 from pacsbridge.store.audit import AuditLog
@@ -105,7 +105,7 @@ class Audit:
 
     def patient(self, facts: Values) -> str:
         """The reference to a patient, as resources have it; "" where there is none to be had."""
-        return str(subject(facts, self._publication).get("reference", ""))
+        return reference(facts, self._publication)
 
     def operations(self, operations: Mapping[str, Operation]) -> dict[str, Operation]:
         """The same operations, watched."""

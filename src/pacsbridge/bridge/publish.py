@@ -14,7 +14,7 @@ from pacsbridge import metrics
 from pacsbridge.errors import Unavailable, reason
 from pacsbridge.kernel.identity import study_id
 from pacsbridge.kernel.model import StudyState
-from pacsbridge.kernel.patients import subject
+from pacsbridge.kernel.patients import reference
 from pacsbridge.kernel.reports import DELETED
 from pacsbridge.kernel.resources import Publication, endpoint, imaging_study, patient
 from pacsbridge.kernel.study_records import study_record
@@ -143,7 +143,7 @@ class Publisher:
         return there is not None and not there.deleted
 
     def _named(self, study: Due, state: StudyState) -> Deleted:
-        patient_ = str(subject(state.patient, self._publication).get("reference", ""))
+        patient_ = reference(state.patient, self._publication)
         return Deleted(study.uid, f"ImagingStudy/{self._id(study)}", patient_)
 
     def _id(self, study: Due) -> str:

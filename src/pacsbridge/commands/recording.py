@@ -24,7 +24,7 @@ from pacsbridge.config import Config
 from pacsbridge.errors import PacsbridgeError, reason
 from pacsbridge.kernel.audit import MINOR, SERIOUS, SUCCESS, Event, Who
 from pacsbridge.kernel.model import Facts
-from pacsbridge.kernel.patients import subject
+from pacsbridge.kernel.patients import reference
 from pacsbridge.kernel.publication import Publication
 from pacsbridge.store.store import Store
 
@@ -127,7 +127,7 @@ class Imported:
         """An instance was stored, or was there already; None: neither."""
         if facts is None:
             return
-        patient = str(subject(facts.patient, self._publication).get("reference", ""))
+        patient = reference(facts.patient, self._publication)
         self._studies[facts.study["uid"], patient] += 1
         if len(self._studies) >= _MOST_STUDIES:
             self.tell()

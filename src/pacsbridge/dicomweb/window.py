@@ -5,13 +5,14 @@ import os
 from typing import BinaryIO, cast
 
 from pacsbridge.blobs.blob import Blob
+from pacsbridge.dicomweb.stored import opened
 
 
 class _Window(io.RawIOBase):
     """Reads `length` bytes from `offset` of a file, as if there were no others."""
 
     def __init__(self, blob: Blob) -> None:
-        self._file = blob.path.open("rb", buffering=0)
+        self._file = opened(blob.path)
         self._offset = blob.offset
         self._length = blob.length
         self._at = 0

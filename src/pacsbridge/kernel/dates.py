@@ -56,6 +56,12 @@ def tm(text: str) -> str | None:
 @lru_cache(maxsize=256)
 def utc_offset(text: str) -> str | None:
     """A Timezone Offset From UTC (PS3.3 C.12.1.1.8, `+0100`) as `+01:00`; None beyond -12:00 to +14:00."""
+    minutes = offset_minutes(text)
+    return None if minutes is None else offset_text(minutes)
+
+
+def offset_minutes(text: str) -> int | None:
+    """The same as minutes ahead of UTC."""
     match = _OFFSET.fullmatch(text.strip())
     if not match:
         return None
@@ -63,12 +69,15 @@ def utc_offset(text: str) -> str | None:
     if minutes > "59":
         return None
     total = int(hours) * 60 + int(minutes)
-    return _offset_text(-total if sign == "-" else total)
+    return _legal(-total if sign == "-" else total)
 
 
-def _offset_text(minutes: int) -> str | None:
-    if not _FIRST_OFFSET <= minutes <= _LAST_OFFSET:
-        return None
+def _legal(minutes: int) -> int | None:
+    return minutes if _FIRST_OFFSET <= minutes <= _LAST_OFFSET else None
+
+
+def offset_text(minutes: int) -> str:
+    """Minutes ahead of UTC as `+01:00`."""
     hours, rest = divmod(abs(minutes), 60)
     return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
@@ -88,7 +97,8 @@ def _zone_offset(day: str, time: str, zone: tzinfo) -> str | None:
         offset = local.utcoffset()
     except (OverflowError, ValueError):  # zones at the ends of the calendar
         return None
-    return None if offset is None else _offset_text(round(offset / timedelta(minutes=1)))
+    minutes = None if offset is None else _legal(round(offset / timedelta(minutes=1)))
+    return None if minutes is None else offset_text(minutes)
 
 
 def dt(text: str, offset: str | None = None, zone: tzinfo | None = None) -> str | None:

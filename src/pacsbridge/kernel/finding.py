@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel.matching import DAY, Between, Condition, Conditions, Item, Moment, condition, is_range
 from pacsbridge.kernel.model import Level
-from pacsbridge.kernel.query_keys import BY_TAG, TAGS, VRS
-from pacsbridge.kernel.zones import ZONE, offset_of
+from pacsbridge.kernel.query_keys import BY_TAG, VRS
+from pacsbridge.kernel.zones import ZONE, offset_of, pairs
 
 LEVELS = tuple(Level)
 
@@ -20,10 +20,7 @@ MOST_VALUES = 10_000
 
 _MOST_KEYS = 200
 
-_MOMENTS = tuple(
-    (TAGS[f"{name}Date"], TAGS[f"{name}Time"])
-    for name in ("Study", "Series", "Content", "Acquisition", "PatientBirth")
-)
+_MOMENTS = pairs("Study", "Series", "Content", "Acquisition", "PatientBirth")
 """Dates and times that are matched together where both are ranges."""
 
 

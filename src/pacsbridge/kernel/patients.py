@@ -40,6 +40,11 @@ def subject(facts: Values, publication: Publication) -> dict[str, Any]:
     return {name: value for name, value in result.items() if value}
 
 
+def reference(facts: Values, publication: Publication) -> str:
+    """Where a patient is read, as the resources say; "" where they don't."""
+    return str(subject(facts, publication).get("reference", ""))
+
+
 def _url(facts: Values, publication: Publication) -> str | None:
     """Where the patient is read: here, or at the authority, for its own PatientIDs that are legal ids."""
     if publication.patient_authority is None:

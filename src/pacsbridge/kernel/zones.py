@@ -5,6 +5,7 @@ those of the answers. A record that does not say its own zone is left as it is, 
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pacsbridge.errors import NotUnderstood
@@ -13,10 +14,13 @@ from pacsbridge.kernel.query_keys import TAGS, Record
 
 ZONE = TAGS["TimezoneOffsetFromUTC"]
 
-MOMENTS = tuple(
-    (TAGS[f"{name}Date"], TAGS[f"{name}Time"])
-    for name in ("Study", "Series", "Content", "Acquisition", "PerformedProcedureStepStart")
-)
+
+def pairs(*names: str) -> Sequence[tuple[str, str]]:
+    """The tags of the dates and the times of some names."""
+    return tuple((TAGS[f"{name}Date"], TAGS[f"{name}Time"]) for name in names)
+
+
+MOMENTS = pairs("Study", "Series", "Content", "Acquisition", "PerformedProcedureStepStart")
 """Dates and times that together are a moment in the zone of their instance."""
 
 _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2}))?(.*)")
@@ -24,23 +28,15 @@ _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2}))?(.*)")
 
 def offset_of(name: str, text: str) -> int:
     """The minutes that a zone is ahead of UTC. Raises NotUnderstood, naming the key."""
-    minutes = _minutes(text)
+    minutes = dates.offset_minutes(text)
     if minutes is None:
         raise NotUnderstood(f"{name}: not an offset from UTC, such as +0100", name)
     return minutes
 
 
-def _minutes(text: str) -> int | None:
-    found = dates.utc_offset(text)
-    if found is None:
-        return None
-    minutes = int(found[1:3]) * 60 + int(found[4:6])
-    return -minutes if found.startswith("-") else minutes
-
-
 def in_zone(record: Record, offset: int) -> Record:
     """A record as it reads so many minutes ahead of UTC; the same one where its own zone is unknown."""
-    own = _minutes(str(record.get(ZONE, [""])[0]))
+    own = dates.offset_minutes(str(record.get(ZONE, [""])[0]))
     if own is None:
         return record
     shift = timedelta(minutes=offset - own)
@@ -48,7 +44,7 @@ def in_zone(record: Record, offset: int) -> Record:
     for day, time in MOMENTS:
         if (moment := _moved(record.get(day), record.get(time), shift)) is not None:
             moved[day], moved[time] = [moment[0]], [moment[1]]
-    moved[ZONE] = [f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"]
+    moved[ZONE] = [dates.offset_text(offset).replace(":", "")]
     return moved
 
 
