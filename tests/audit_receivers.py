@@ -5,8 +5,10 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from loopback_http import LoopbackHttp
 
 
 class Receiver:
@@ -54,7 +56,7 @@ class Receiver:
             thread.join(5)
 
 
-class Server:
+class Server(LoopbackHttp):
     """A FHIR server that takes AuditEvents; `status` is what it answers with.
 
     `reads`: path → type and status of what is read.
@@ -89,13 +91,4 @@ class Server:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/fhir"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, "/fhir")

@@ -1,18 +1,18 @@
 """A small authorization server on loopback, with real keys: its JWKS, its introspection, its description."""
 
 import json
-import threading
 import time
 from base64 import b64encode, urlsafe_b64encode
 from collections import Counter
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from loopback_http import LoopbackHttp
 
 from pacsbridge.access.settings import AccessSettings
 
@@ -26,7 +26,7 @@ OTHER = rsa.generate_private_key(65537, 2048)
 WEAK = rsa.generate_private_key(65537, 1024)
 
 
-class Issuer:
+class Issuer(LoopbackHttp):
     """`keys` is what it publishes, `active` what it says of tokens, `asked` counts requests by path.
 
     `codes` are good once: a code → its S256 challenge (RFC 7636) and the token for it.
@@ -54,16 +54,7 @@ class Issuer:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer one request."""

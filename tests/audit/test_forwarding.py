@@ -29,15 +29,6 @@ HEADER = re.compile(
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[AuditLog]:
-    """An empty log."""
-    made = AuditLog("sqlite", tmp_path)
-    made.migrate()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def forward(log: AuditLog) -> Iterator[Callable[[Sink], Forwarder]]:
     """Starts forwarders that try again at once, and ends them."""
     started: list[Forwarder] = []

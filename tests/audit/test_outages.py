@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,15 +80,6 @@ class Mortal:
         self._process.kill()
         said, _ = self._process.communicate(timeout=30)
         return said.count("connection")
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[AuditLog]:
-    """An empty log."""
-    made = AuditLog("sqlite", tmp_path)
-    made.migrate()
-    yield made
-    made.close()
 
 
 def told(numbers: range) -> list[Event]:

@@ -64,6 +64,18 @@ def run(make_settings: Callable[..., Config]) -> Iterator[Callable[..., Runtime]
         one.stop()
 
 
+@pytest.fixture
+def guarded(run: Callable[..., Runtime], tmp_path: Path) -> Iterator[tuple[Runtime, Issuer]]:
+    """A bridge that asks for tokens, and their issuer."""
+    issuer, keys = Issuer(), tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": issuer.keys}))
+    yield (
+        run(auth__jwks_file=str(keys), auth__issuer=issuer.url, auth__audience="https://pacs.example/fhir"),
+        issuer,
+    )
+    issuer.close()
+
+
 def events(running: Runtime) -> list[Event]:
     """What is on record now."""
     assert running.audit is not None
@@ -235,34 +247,23 @@ def test_without_an_audit_log(run: Callable[..., Runtime], tmp_path: Path) -> No
 
 
 def test_operators_pages_are_guarded(
-    run: Callable[..., Runtime], tmp_path: Path, wait_until: Callable[..., None]
+    guarded: tuple[Runtime, Issuer], wait_until: Callable[..., None]
 ) -> None:
     """Whoever asks for the metrics without being one is on record; nothing of the token is."""
-    issuer = Issuer()
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps({"keys": issuer.keys}))
-    running = run(
-        auth__jwks_file=str(keys), auth__issuer=issuer.url, auth__audience="https://pacs.example/fhir"
-    )
+    running, issuer = guarded
     headers = issuer.bearer("user/ImagingStudy.rs", sub="dr.who")
     answer = requests.get(f"http://127.0.0.1:{running.http.port}/metrics", headers=headers, timeout=10)
     assert answer.status_code == 403
     wait_until(lambda: ("refused", "8") in told(running))
     refused = events(running)[-1]
     assert refused.who is not None and refused.who.user == "dr.who"
-    issuer.close()
 
 
 def test_what_operators_set_in_motion_on_pages(
-    run: Callable[..., Runtime], tmp_path: Path, wait_until: Callable[..., None]
+    guarded: tuple[Runtime, Issuer], wait_until: Callable[..., None]
 ) -> None:
     """Each button leaves an event: who had signed in, what it was about, what came of it; no key, no name."""
-    issuer = Issuer()
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps({"keys": issuer.keys}))
-    running = run(
-        auth__jwks_file=str(keys), auth__issuer=issuer.url, auth__audience="https://pacs.example/fhir"
-    )
+    running, issuer = guarded
     for number in range(4):
         running.store.bury(DeadLetter("refused", f"/media/Geheimrat/{number}", "why", "urn:x"), 1)
     last = running.store.overview.last_letter()
@@ -291,7 +292,6 @@ def test_what_operators_set_in_motion_on_pages(
                "number": "3"}),
         ("4", {"action": "sync"}),
     ]  # fmt: skip
-    issuer.close()
 
 
 def test_forwarding_by_configuration(run: Callable[..., Runtime], wait_until: Callable[..., None]) -> None:

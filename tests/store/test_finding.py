@@ -7,18 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pacsbridge.bridge.publish import Publisher
 from pacsbridge.bridge.querying import first, matches
 from pacsbridge.kernel.attributes import Attributes
-from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.finding import Asked, Find, understood
 from pacsbridge.kernel.matching import satisfies
 from pacsbridge.kernel.model import Level
 from pacsbridge.kernel.query_keys import TAGS, Record
-from pacsbridge.kernel.resources import Publication
 from pacsbridge.kernel.zones import in_zone, offset_of
 from pacsbridge.store.finding import is_exact
-from pacsbridge.store.records import Arrival, Listing
+from pacsbridge.store.records import Listing
 from pacsbridge.store.sql import Sql, sql
 from pacsbridge.store.store import Store
 
@@ -61,16 +58,9 @@ def headers() -> Iterator[Attributes]:
 
 
 @pytest.fixture
-def filled(make_store: Callable[..., Store]) -> Store:
+def filled(make_published: Callable[..., Store]) -> Store:
     """A store in which all of them are published."""
-    store = make_store(quiet_seconds=0)
-    arrivals = [
-        Arrival(extract(one), "urn:x", NOW, "1.2.840.10008.1.2.1", f"p:{place}", 1, place.to_bytes(32))
-        for place, one in enumerate(headers())
-    ]
-    store.put(arrivals, {}, NOW)
-    Publisher(store, Publication(), lambda: NOW).publish_all()
-    return store
+    return make_published(headers(), NOW)
 
 
 def found(store: Store, find: Find) -> list[Record]:

@@ -6,14 +6,11 @@ from itertools import product
 
 import pytest
 
-from pacsbridge.bridge.publish import Publisher
 from pacsbridge.kernel.attributes import Attributes
-from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.query import STUDY_ORDERS, Query, study_order
 from pacsbridge.kernel.query_parsing import SearchSettings, parse
-from pacsbridge.kernel.resources import Publication
 from pacsbridge.store import planning
-from pacsbridge.store.records import Arrival, Draft, Page
+from pacsbridge.store.records import Draft, Page
 from pacsbridge.store.store import Store
 
 NOW = 1_800_000_000_000_000
@@ -68,16 +65,9 @@ def headers() -> Iterator[Attributes]:
 
 
 @pytest.fixture
-def filled(make_store: Callable[..., Store]) -> Store:
+def filled(make_published: Callable[..., Store]) -> Store:
     """A store in which all of them are published."""
-    store = make_store(quiet_seconds=0)
-    arrivals = [
-        Arrival(extract(one), "urn:x", NOW, "1.2.840.10008.1.2.1", f"p:{place}", 1, place.to_bytes(32))
-        for place, one in enumerate(headers())
-    ]
-    store.put(arrivals, {}, NOW)
-    Publisher(store, Publication(), lambda: NOW).publish_all()
-    return store
+    return make_published(headers(), NOW)
 
 
 def numbers(page: Page) -> list[int]:
