@@ -127,6 +127,50 @@ def test_one_connection_too_many() -> None:
         assert newcomer.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_bodies_that_crawl_make_room(caplog: pytest.LogCaptureFixture) -> None:
+    """The slow body that was begun first gives way; swift ones stay, and those that we don't read."""
+    begun, go_on = Semaphore(0), Event()
+
+    async def reading(request: web.Request) -> web.Response:
+        await request.content.readany()
+        begun.release()
+        await request.content.read()
+        return web.Response(text="all of it")
+
+    async def deaf(request: web.Request) -> web.Response:
+        begun.release()
+        await asyncio.to_thread(go_on.wait, 30)
+        await request.content.read()
+        return web.Response(text="late")
+
+    app = web.Application()
+    app.router.add_post("/read", reading)
+    app.router.add_post("/deaf", deaf)
+    server = HttpServer("127.0.0.1", 0, {"/fhir": app}, {}, Front(patience=Patience(connections=4)))
+    server.start()
+    with ExitStack() as open_:
+        open_.callback(server.stop)
+
+        def post(path: str, size: int, length: int = 2_000_000) -> socket.socket:
+            client = open_.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            head = f"POST /fhir/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+            client.sendall(head.encode() + bytes(size))
+            assert begun.acquire(timeout=30)
+            return client
+
+        swift, unread = post("read", 1_000_000), post("deaf", 1_000_000)
+        for slow in [post("read", 10) for _ in range(2)]:
+            post("deaf", 0, length=0)
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        refused = open_.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+        assert refused.recv(100).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        go_on.set()
+        for one in (swift, unread):
+            one.sendall(bytes(1_000_000))
+            assert one.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not caplog.records  # who leaves in the middle is no fault of ours
+
+
 def test_what_a_client_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it reads counts; where the system does not tell, what is handed to the system."""
 

@@ -1,7 +1,7 @@
 """The connections of the HTTP port: how many there may be, and how long each may keep others waiting.
 
-aiohttp waits without an end for the head of a request, and for who does not read. `_waiter`, `_connections`
-and `_server` are private names of its: tests hold each of them.
+aiohttp waits without an end for the head of a request, and for who does not read. `_waiter`,
+`_reading_paused`, `_connections` and `_server` are private names of its: tests hold each of them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_runner import BaseSite
 
@@ -46,11 +46,13 @@ _ACKNOWLEDGED = slice(120, 128)
 class Patience:
     """What connections may cost.
 
-    `connections` at a time. Seconds: `head` from the first byte of a request's head to its last, and for a
-    TLS handshake; `idle` before the first request and between two; `stall` while nothing is taken.
+    `connections` at a time; once that is reached, bodies that come by fewer `bytes_per_second` make room.
+    Seconds: `head` from the first byte of a request's head to its last, and for a TLS handshake; `idle`
+    before the first request and between two; `stall` while nothing is taken.
     """
 
     connections: int = 500
+    bytes_per_second: int = 8192
     head: float = 15.0
     idle: float = 15.0
     stall: float = 60.0
@@ -138,12 +140,34 @@ class Connection(RequestHandler):
         super().__init__(manager, **settings)
         self._head = _Alarm(self._loop, manager.patience.head, self._drop_late)
         self._taking = Taking(manager.patience.stall, self._drop_stalled)
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self.begun = 0.0
+        """When the head of the last request had come, by the clock of the loop; 0 before the first."""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a request, of which a part may have come."""
+        """Whether it waits for a request, of which a part may have come, or has not got round to that yet."""
+        if self.transport is None:
+            return False
         waiter = self._waiter
-        return waiter is not None and not waiter.done()
+        return not self.begun if waiter is None else not waiter.done()
+
+    def begin(self, body: StreamReader) -> None:
+        """The head of a request is complete; its body comes from now on."""
+        self._body, self.begun = body, self._loop.time()
+        self._head.stop()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a request has come that will be looked at in a moment."""
+        waiter = self._waiter
+        return self.transport is not None and waiter is not None and waiter.done()
+
+    def crawls(self, bytes_per_second: int) -> bool:
+        """Whether a body is awaited of which less has come than is due in a second, and not because of us."""
+        body, seconds = self._body, self._loop.time() - self.begun + 1
+        behind = body.total_bytes < bytes_per_second * seconds
+        return behind and not body.is_eof() and not self._reading_paused
 
     def data_received(self, data: bytes) -> None:
         """What has come; a head that is begun has to be complete in time (RFC 9110 15.5.9)."""
@@ -168,14 +192,21 @@ class Connection(RequestHandler):
         """Nothing is waited for any more."""
         self._head.stop()
         self._taking.stop()
+        self._end_body()
         super().connection_lost(exc)
 
     def drop(self, reason: str, status: HTTPStatus | None = None) -> None:
         """Close, after an answer where one is of use."""
         metrics.HTTP_DROPPED.labels(reason).inc()
+        self._end_body()
         if status is not None and self.transport is not None:
             self.transport.write(_answer(status))
         self.force_close()
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Faults are logged; that a client leaves in the middle is none."""
+        if not isinstance(kw.get("exc_info"), ConnectionError):
+            super().log_exception(*args, **kw)
 
     def handle_error(
         self,
@@ -188,6 +219,12 @@ class Connection(RequestHandler):
         response = super().handle_error(request, status, exc, HTTPStatus(status).phrase)
         response.headers["Server"] = SERVER
         return response
+
+    def _end_body(self) -> None:
+        """Nothing more will come: who reads it, now or later, gets to know."""
+        if not self._body.is_eof():
+            self._body.set_exception(ConnectionResetError())
+        self._body = EMPTY_PAYLOAD
 
     def _drop_late(self) -> None:
         self.drop("slow head", HTTPStatus.REQUEST_TIMEOUT)
@@ -212,9 +249,10 @@ def _answer(status: HTTPStatus) -> bytes:
 
 
 class Connections(web.Server):
-    """All connections. One more than may be takes the place of whoever has waited longest for a request.
+    """All connections. One more than may be takes the place of another one that keeps us waiting.
 
-    Where all are busy the newcomer is answered 503.
+    That is the oldest that waits for a request, else the request that was begun first of those whose bodies
+    crawl, else one that has not been begun. Where all are busy the newcomer is answered 503.
     """
 
     patience = Patience()
@@ -226,15 +264,35 @@ class Connections(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Let it in, and another one go where that is one too many."""
         full = len(self._connections) >= self.patience.connections
-        waiting = next(self._waiting(), None) if full else None
+        found = self._in_the_way() if full else None
         super().connection_made(handler, transport)
-        if waiting is not None:
-            waiting.drop("replaced")
+        if found is not None:
+            found.drop("replaced", None if found.is_waiting else HTTPStatus.REQUEST_TIMEOUT)
         elif full and isinstance(handler, Connection):  # its task begins before it is told of its end
             self._loop.call_soon(handler.drop, "too many", HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _waiting(self) -> Iterator[Connection]:
-        return (one for one in self._connections if isinstance(one, Connection) and one.is_waiting)
+    def _in_the_way(self) -> Connection | None:
+        rate = self.patience.bytes_per_second
+        waiting = next((one for one in self._all() if one.is_waiting), None)
+        if waiting is not None:
+            return waiting
+        crawling = min(
+            (one for one in self._all() if one.crawls(rate)), key=lambda one: one.begun, default=None
+        )
+        return crawling or next((one for one in self._all() if one.is_due), None)
+
+    def _all(self) -> Iterator[Connection]:
+        return (one for one in self._connections if isinstance(one, Connection))
+
+
+def _telling(factory: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Makes requests as `factory` does, and tells their connection of it."""
+
+    def make(message: Any, body: StreamReader, connection: Connection, *rest: Any) -> web.BaseRequest:
+        connection.begin(body)
+        return factory(message, body, connection, *rest)
+
+    return make
 
 
 class Runner(web.AppRunner):
@@ -260,7 +318,9 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        connections = Connections(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        connections = Connections(
+            made.request_handler, request_factory=_telling(made.request_factory), **self._kwargs
+        )
         connections.patience = self.patience
         return connections
 

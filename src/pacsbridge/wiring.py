@@ -155,6 +155,7 @@ def patience(settings: Config) -> Patience:
     limits = settings.limits
     return Patience(
         limits.http_connections,
+        limits.http_bytes_per_second,
         limits.http_head_seconds,
         limits.http_idle_seconds,
         settings.dicomweb.stall_seconds,

@@ -52,7 +52,7 @@ def works(site: Site, seconds: float) -> None:
         while time.monotonic() < end:
             number += 1
             start = time.monotonic()
-            assert site.push(line, number) == SUCCESS
+            assert site.push(line, number, 1 + number // 500) == SUCCESS
             assert time.monotonic() - start < 5
     grown = site.oracle.peak() - before
     print(f"{number} instances meanwhile, {grown} MiB more")

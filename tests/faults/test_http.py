@@ -61,25 +61,15 @@ def test_more_connections_than_may_be(make_site: MakeSite, numbers: Callable[...
     assert 'pacsbridge_http_dropped_total{reason="replaced"}' in metrics
 
 
-def test_all_are_busy(make_site: MakeSite) -> None:
-    """T-HTTP: where each connection is in the middle of a request, one more is told so: 503."""
-    site = make_site("[limits]\nhttp_connections = 10\n").start()
-    with crowd(site.bridge.http_port, 10, SLOW_FORM) as sockets:
-        while _is_welcome(site.bridge.http_port, sockets):  # one of the first may have made room for another
-            assert len(sockets) < 50
-
-
-def _is_welcome(port: int, sockets: list[socket.socket]) -> bool:
-    """Whether one more is not answered 503 at once: it sends a form then, and joins the others."""
-    sockets.append(socket.create_connection(("127.0.0.1", port), timeout=1))
-    try:
-        answer = sockets[-1].recv(1000)
-    except TimeoutError:
-        sockets[-1].sendall(SLOW_FORM)
-        return True
-    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-    assert sockets[-1].recv(1000) == b""
-    return False
+def test_slow_bodies_make_room(make_site: MakeSite, numbers: Callable[..., int]) -> None:
+    """T-HTTP: bodies that come byte by byte on all connections keep nobody out."""
+    most = numbers(20, 500)
+    site = make_site(f"[limits]\nhttp_connections = {most}\nhttp_body_seconds = 600\n").start()
+    site.oracle.rest()
+    with crowd(site.bridge.http_port, 5 * most, SLOW_FORM) as sockets, bystander(site.bridge):
+        assert len(dropped(sockets, 5, b"1")) >= 4 * most
+    assert "[error" not in site.bridge.log.read_text()
+    site.oracle.check(settled=True)
 
 
 def test_silence_instead_of_a_handshake(

@@ -257,12 +257,14 @@ class Limits:
         "How long a client may take to send it, or keep us waiting in the course of a STOW-RS body,",
     )
     http_bytes_per_second: int = key(
-        kinds.whole(1, 1 << 40), 8192, "and one second more for each so many bytes of that."
+        kinds.whole(1, 1 << 40),
+        8192,
+        "and one second more for each so many bytes of that. Who is slower makes room if there are too many.",
     )
     http_connections: int = key(
         kinds.whole(10, 100_000),
         500,
-        "HTTP connections at a time; beyond, one that waits for a request makes room, else it is 503.",
+        "HTTP connections at a time; beyond, who has no request or a slow body makes room, else it is 503.",
     )
     http_head_seconds: float = key(
         kinds.number(0.1, 3600), 15.0, "How long the head of an HTTP request may take, and a TLS handshake."
