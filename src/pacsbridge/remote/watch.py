@@ -1,11 +1,14 @@
 """One deadline for a whole answer, its head and its body.
 
 A timeout on each read never ends an answer that comes a byte at a time. So a watch shuts the socket when the
-time is over, which wakes whoever reads from it.
+time is over, which wakes whoever reads from it. One thread looks after all of them: a thread for each would
+have to be let in twice before a request is sent, by threads that are busy with the answers before.
 """
 
+import math
 import socket
 import threading
+import time
 from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
@@ -14,29 +17,73 @@ from typing import Any
 _watch: ContextVar["Watch | None"] = ContextVar("_watch", default=None)
 
 
+class _Watchman:
+    """Ends watches when their time is over, in a thread that begins with the first."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watches: set[Watch] = set()
+        self._next = math.inf
+        """When he looks again; he may look early, never late."""
+        self._thread: threading.Thread | None = None
+
+    def take(self, watch: "Watch") -> None:
+        with self._changed:
+            self._watches.add(watch)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchman", daemon=True)
+                self._thread.start()
+            if watch.deadline < self._next:
+                self._changed.notify()
+
+    def release(self, watch: "Watch") -> None:
+        with self._changed:
+            self._watches.discard(watch)
+
+    def _run(self) -> None:
+        while True:
+            for watch in self._late():
+                watch.end()
+
+    def _late(self) -> "list[Watch]":
+        """Wait for the next deadline, or for an earlier one; those whose time is over, which are let go."""
+        with self._changed:
+            self._next = min((one.deadline for one in self._watches), default=math.inf)
+            left = self._next - time.monotonic()
+            self._changed.wait(None if left == math.inf else min(max(left, 0), threading.TIMEOUT_MAX))
+            now = time.monotonic()
+            late = [one for one in self._watches if one.deadline <= now]
+            self._watches.difference_update(late)
+            return late
+
+
+_watchman = _Watchman()
+
+
 class Watch:
     """Shuts the connection that this thread reads an answer from, after so many seconds of real time.
 
-    `connection` is that one, also when the watch is over.
+    `connection` is that one, also when the watch is over. `deadline` is by the monotonic clock.
     """
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
         self.connection: socket.socket | None = None
+        self.deadline = math.inf
+        self._seconds = seconds
         self._over = False
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self.end)
-        self._timer.daemon = True
 
     def __enter__(self) -> "Watch":
         self._token = _watch.set(self)
-        self._timer.start()
+        self.deadline = time.monotonic() + self._seconds
+        _watchman.take(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        _watchman.release(self)
         with self._lock:
             self._over = True
         _watch.reset(self._token)
