@@ -56,15 +56,16 @@ class _Reader:
             raise TooLarge(f"more than {self._limits.elements} elements")
         for name, body in obj.items():
             element = _BY_NAME.get(name) or _BY_NAME.get(name.upper()) if isinstance(name, str) else None
-            if element is not None:
+            if element is None:
+                continue
+            lone = self._lone_text(element, body)
+            if lone is None:
                 self._element(values, element, body, depth)
+            elif lone:
+                values[element.keyword] = (lone,)
         return values
 
     def _element(self, values: _Values, element: Element, body: object, depth: int) -> None:
-        if (lone := self._lone_text(element, body)) is not None:
-            if lone:
-                values[element.keyword] = (lone,)
-            return
         try:
             found = self._values(element, body, depth)
         except _Wrong as wrong:
@@ -74,11 +75,13 @@ class _Reader:
             values[element.keyword] = found
 
     def _lone_text(self, element: Element, body: object) -> str | None:
-        """The one text of an element, as most have it; None where there is more to look at."""
+        """The one value of an element, as most have it; None where there is more to look at."""
         listed = body.get("Value") if type(body) is dict else None
         if type(listed) is not list or len(listed) != 1 or element.vr == "SQ":
             return None
         text = listed[0]
+        if type(text) is int and text.bit_length() <= _INTEGER_BITS:
+            return str(text)
         if type(text) is not str or "\\" in text or len(text) > self._limits.value:
             return None
         return text.rstrip(PADDING) if element.vr in _SINGLE_VRS else text.strip(PADDING)

@@ -6,6 +6,7 @@ items of a sequence as records of their own. What is absent has no key. (PS3.4 C
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pacsbridge.kernel.attributes import ELEMENTS, Attributes
@@ -129,10 +130,16 @@ _TAGGED: Mapping[Level, Sequence[tuple[str, str]]] = {
 def kept(attributes: Attributes, level: Level) -> Record | None:
     """What is kept of one data set at a level; None when it has nothing of it."""
     found: Record = {}
-    for keyword, tag in _TAGGED[level]:
-        if (values := attributes.values(keyword)) and (usable := _usable(values, 0)):
+    for keyword, tag in _present(tuple(attributes), level):
+        if usable := _usable(attributes.values(keyword), 0):
             found[tag] = usable
     return found or None
+
+
+@lru_cache(maxsize=512)
+def _present(keywords: tuple[str, ...], level: Level) -> Sequence[tuple[str, str]]:
+    """What is kept at a level of a data set with these keywords; instances of a series share theirs."""
+    return [pair for pair in _TAGGED[level] if pair[0] in keywords]
 
 
 def _usable(values: Sequence[str | Attributes], depth: int) -> list[Any]:
