@@ -433,7 +433,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--studies", type=int, default=100_000)
-    parser.add_argument("--orthanc", type=int, default=2_000)
+    parser.add_argument("--orthanc", type=int, default=10_000)
     parser.add_argument("--level", choices=("instance", "series", "study", "metadata"), default="instance")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)

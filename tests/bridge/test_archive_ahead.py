@@ -1,4 +1,4 @@
-"""Windows listed ahead: in their order, two at a time, bounded, and given up at once."""
+"""Windows and pages listed ahead: in their order, a few at a time, bounded, and given up at once."""
 
 import threading
 import time
@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from pacsbridge.bridge.archive_ahead import LISTINGS, Ahead
+from pacsbridge.bridge.archive_ahead import LISTINGS, Ahead, PagesAhead
 from pacsbridge.bridge.archive_listing import Listing, Row
 from pacsbridge.errors import BadAnswer
 from pacsbridge.kernel.windows import FIRST, Window
+from pacsbridge.remote.qido import Archive, Pairs, Rows
 
 TODAY = date(2026, 3, 10)
 PATIENCE = 20.0
@@ -122,3 +123,55 @@ def test_leaving_by_a_fault_waits_for_no_page() -> None:
     with pytest.raises(BadAnswer):
         leave(BadAnswer("elsewhere"))
     assert not [each.name for each in threading.enumerate() if each.name.startswith("listing")]
+
+
+class Paged:
+    """Stands for an archive with so many studies, whose pages come `together` at a time, or never."""
+
+    def __init__(self, studies: int, together: int = 1) -> None:
+        self._studies = studies
+        self._barrier = threading.Barrier(together)
+        self.asked: list[int] = []
+
+    def studies(self, match: Pairs, *, limit: int, offset: int = 0) -> Rows:
+        """As an archive has it."""
+        assert match == [("ModalitiesInStudy", "CT")]
+        self.asked.append(offset)
+        self._barrier.wait(PATIENCE)
+        return Rows(
+            [{"number": one} for one in range(offset, min(self._studies, offset + limit))], more=False
+        )
+
+
+def numbers(archive: Paged, expected: int, depth: int) -> list[int]:
+    """All studies, taken page by page until one is not full."""
+    found: list[int] = []
+    with PagesAhead(cast(Archive, archive), expected, depth) as ahead:
+        while len(found) % 10 == 0:
+            rows = ahead.studies([("ModalitiesInStudy", "CT")], limit=10, offset=len(found)).rows
+            found += [row["number"] for row in rows]
+            if not rows:
+                break
+    return found
+
+
+def test_pages_of_a_list_whose_length_is_known_come_together() -> None:
+    """Three at a time here, in their order; none is asked for twice, and none behind the end."""
+    archive = Paged(55, together=3)
+    assert numbers(archive, 55, 3) == list(range(55))
+    assert sorted(archive.asked) == [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("expected", [-1, 0, 30, 31, 500])
+def test_a_list_of_another_length_is_whole(expected: int) -> None:
+    """A guess costs questions at most."""
+    assert numbers(Paged(55), expected, 4) == list(range(55))
+
+
+def test_an_archive_that_stops_short_is_asked_page_by_page() -> None:
+    """What was guessed from a page's length is of no use where pages are shorter."""
+    archive = Paged(5)
+    with PagesAhead(cast(Archive, archive), 1000, 2) as ahead:
+        for offset in (0, 5, 7, 9):
+            ahead.studies([("ModalitiesInStudy", "CT")], limit=10, offset=offset)
+    assert sorted(one for one in archive.asked if one != 10) == [0, 5, 7, 9]

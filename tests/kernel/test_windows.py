@@ -150,9 +150,9 @@ def test_beyond_the_first_images_is_one_window() -> None:
 
 @given(st.integers(1, 5000), st.integers(0, 10**6), st.integers(1, 10_000))
 def test_lengths_stay_in_bounds(days: int, studies: int, page: int) -> None:
-    """A day at least, ten years and so many times the last at most; more studies never make it longer."""
+    """A day at least, a century and so many times the last at most; more studies never make it longer."""
     length = length_for(days, studies, page)
-    assert 1 <= length <= min(GROWTH * days, 3660)
+    assert 1 <= length <= min(GROWTH * days, 36_600)
     assert length_for(days, studies + 1, page) <= length
 
 

@@ -1,8 +1,8 @@
-"""Windows that are listed ahead: while studies of one are fetched and stored, the next are asked for."""
+"""Lists that are asked for ahead: windows while studies of one before are fetched, pages of one long list."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
 from queue import Full, Queue
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pacsbridge.bridge.archive_listing import Listing, Row
 from pacsbridge.kernel.windows import Window, before
+from pacsbridge.remote.qido import Archive, Pairs, Rows
 
 LISTINGS = 2
 """Windows that are asked for at the same time."""
@@ -98,3 +99,39 @@ def _taken(queue: "Queue[_Page | BaseException | None]") -> Iterator[_Page]:
         if isinstance(what, BaseException):
             raise what
         yield what
+
+
+class PagesAhead:
+    """An archive's list of about `expected` studies, of which `depth` pages are asked for at a time.
+
+    They are taken in their order. The first that is not full ends the guessing, as does the expected number,
+    and with -1 there is none. A context: leaving it gives up the rest.
+    """
+
+    def __init__(self, archive: Archive, expected: int, depth: int) -> None:
+        self._archive = archive
+        self._expected = expected
+        self._depth = depth
+        self._pool = ThreadPoolExecutor(depth, "pages")
+        self._asked: dict[int, Future[Rows]] = {}
+
+    def __enter__(self) -> "PagesAhead":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def studies(self, match: Pairs, *, limit: int, offset: int = 0) -> Rows:
+        """A page of the list, as `Archive.studies`; always of the same list and length."""
+        for ahead in range(offset, min(self._expected + 1, offset + self._depth * limit), limit):
+            if ahead not in self._asked:
+                self._asked[ahead] = self._pool.submit(
+                    self._archive.studies, match, limit=limit, offset=ahead
+                )
+        asked = self._asked.pop(offset, None)
+        rows = self._archive.studies(match, limit=limit, offset=offset) if asked is None else asked.result()
+        if len(rows.rows) + rows.dropped != limit:
+            self._expected = -1
+        return rows

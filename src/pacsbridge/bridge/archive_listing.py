@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from pacsbridge.errors import BadAnswer
 from pacsbridge.kernel.attributes import BY_TAG
 from pacsbridge.kernel.windows import EVERYTHING, Window
-from pacsbridge.remote.qido import Archive, Rows
+from pacsbridge.remote.qido import Pairs, Rows
 
 Row = Mapping[str, Any]
 
@@ -59,10 +59,17 @@ class Habits:
         return number in ROUND and number >= self.most
 
 
+class Lists(Protocol):
+    """Who lists studies: an archive, or somebody in front of it."""
+
+    def studies(self, match: Pairs, *, limit: int, offset: int = 0) -> Rows:
+        """A page of the studies that match."""
+
+
 class Listing:
     """The records of studies in windows, page by page; `cut` are the windows that could not be had whole."""
 
-    def __init__(self, archive: Archive, page: int, habits: Habits, today: Callable[[], date]) -> None:
+    def __init__(self, archive: Lists, page: int, habits: Habits, today: Callable[[], date]) -> None:
         self._archive = archive
         self._page = page
         self._habits = habits
@@ -146,22 +153,23 @@ class Listing:
 
     def _further(self, window: Window, first: Rows) -> Iterator[Sequence[Row]]:
         """What is behind the first page of a window that has no shorter days."""
-        last, offset = first, count(first)
+        last, offset, begun = first, count(first), uids(first.rows)
+        before = begun
         while not self._habits.ignores_offset and self._habits.may_have_more(last, self._page):
             rows = self._ask(window, offset)
-            self._habits.ignores_offset = self._repeats(rows, first, last)
+            here = uids(rows.rows)
+            if not here:
+                self._habits.ignores_offset = bool(rows.rows) and rows.rows == last.rows
+            else:
+                self._habits.ignores_offset = self._repeats(rows, here, begun, before)
             yield rows.rows
-            last, offset = rows, offset + count(rows)
+            last, before, offset = rows, here, offset + count(rows)
         if self._habits.ignores_offset:
             yield from self._by_times(window)
 
-    def _repeats(self, rows: Rows, first: Rows, last: Rows) -> bool:
+    def _repeats(self, rows: Rows, here: set[str], begun: set[str], before: set[str]) -> bool:
         """Whether a page is an earlier one again; what is left of a list that has moved is not."""
-        here, begun = uids(rows.rows), uids(first.rows)
-        if not here:
-            return bool(rows.rows) and rows.rows == last.rows
-        old = here <= begun | uids(last.rows)
-        return here == begun or (old and self._habits.may_have_more(rows, self._page))
+        return here == begun or (here <= begun | before and self._habits.may_have_more(rows, self._page))
 
     def _by_times(self, window: Window) -> Iterator[Sequence[Row]]:
         parts = [(part, self._ask(part)) for part in window.by_times()]

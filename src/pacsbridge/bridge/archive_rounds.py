@@ -15,13 +15,13 @@ from types import MappingProxyType
 import structlog
 
 from pacsbridge import metrics
-from pacsbridge.bridge.archive_ahead import Ahead, Listed
+from pacsbridge.bridge.archive_ahead import Ahead, Listed, PagesAhead
 from pacsbridge.bridge.archive_details import Details, batches
 from pacsbridge.bridge.archive_failures import Failures
-from pacsbridge.bridge.archive_listing import Listing, Row, count, study_date
+from pacsbridge.bridge.archive_listing import Listing, Lists, Row, count, study_date
 from pacsbridge.bridge.archive_pipeline import Pipeline
 from pacsbridge.bridge.archive_records import Record, record, report
-from pacsbridge.bridge.archive_rules import ArchiveRules, Tally
+from pacsbridge.bridge.archive_rules import MANY_GONE, MOST_OWED, UNCOUNTED, ArchiveRules, Tally
 from pacsbridge.bridge.archive_state import DONE, ArchiveState, read_state, write_state
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.limits import DEFAULT, Limits
@@ -32,15 +32,6 @@ from pacsbridge.store.records import KnownReport, Reported
 from pacsbridge.store.store import Store
 
 log = structlog.get_logger("pacsbridge.bridge")
-
-UNCOUNTED = 600 * 1_000_000
-"""How often a study is asked for whose record does not count its instances, in microseconds."""
-
-MOST_OWED = 100
-"""Studies outside the last days that a round asks for again: those that failed, or are to be retried."""
-
-MANY_GONE = 100
-"""Studies that may vanish at once; more of them, and more than half of all, are taken for a fault."""
 
 _Pipeline = Pipeline[Sequence[Record], Sequence[Reported]]
 
@@ -219,17 +210,23 @@ class Rounds:
 
     def _window(self, pipeline: _Pipeline, window: Window, *, gone: bool = False) -> int:
         """Take what has changed in a window; returns how many studies it lists."""
-        listing = self._listing()
-        return self._listed(pipeline, Listed(window, listing, listing.pages(window)), gone=gone)
+        known = self._store.count_reports(self._source.uri) if self._is_again(window) else -1
+        with PagesAhead(self._archive, known, self._rules.connections) as archive:
+            listing = self._listing(archive)
+            return self._listed(pipeline, Listed(window, listing, listing.pages(window)), gone=gone)
 
-    def _listing(self) -> Listing:
-        return Listing(self._archive, self._rules.page, self.state.habits, self._today)
+    def _is_again(self, window: Window) -> bool:
+        """Whether a window is all that was listed by dates before, and what has none."""
+        return window == EVERYTHING and not self.state.habits.ignores_dates
+
+    def _listing(self, archive: Lists | None = None) -> Listing:
+        return Listing(archive or self._archive, self._rules.page, self.state.habits, self._today)
 
     def _listed(self, pipeline: _Pipeline, one: Listed, *, gone: bool = False) -> int:
         """The same for a window that is being listed."""
         window, listing, pages = one
         seen: dict[str, bytes] = {}
-        again = window == EVERYTHING and not self.state.habits.ignores_dates  # those with a date are listed
+        again = self._is_again(window)
         for page in pages:
             self._check()
             records = self._take(pipeline, [row for row in page if not (again and study_date(row))], seen)
@@ -302,8 +299,9 @@ class Rounds:
             raise BadAnswer(f"none of its rows can be used: {told.issues[-1][1].reason}")
         return Reported(one.uid, one.digest, one.date, told)
 
-    def _put(self, told: Sequence[Reported]) -> None:
+    def _put(self, groups: Sequence[Sequence[Reported]]) -> None:
         self._check()
+        told = [one for group in groups for one in group]
         self._failures.one_went_well |= bool(told)
         self.tally.changed += self._store.put_reports(self._source.uri, told, self.clock())
         for one in told:

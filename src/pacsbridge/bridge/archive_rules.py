@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+UNCOUNTED = 600 * 1_000_000
+"""How often a study is asked for whose record does not count its instances, in microseconds."""
+
+MOST_OWED = 100
+"""Studies outside the last days that a round asks for again: those that failed, or are to be retried."""
+
+MANY_GONE = 100
+"""Studies that may vanish at once; more of them, and more than half of all, are taken for a fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRules:

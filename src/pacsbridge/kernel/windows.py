@@ -12,8 +12,8 @@ _LEAST_SECONDS = 60
 GROWTH = 4
 """How many times as long the next stretch may be at most."""
 
-_LONGEST = 3_660
-"""Days of a stretch where studies are few."""
+_LONGEST = 36_600
+"""Days of a stretch where studies are few: all there can be."""
 
 FIRST = date(1895, 1, 1)
 """Before the first image there was; what is older is asked for in one go."""
