@@ -103,7 +103,7 @@ def test_an_archive_that_fails(
     if not numbers(0, 1):
         assert site.bridge.stop() == 0
         site.start()
-    site.bridge.wait(lambda: "2.999.7.9" in site.bridge.studies(), 60)
+    site.bridge.wait(lambda: "2.999.7.9" in site.bridge.studies(), numbers(60, 400))
     site.oracle.discreet()
 
 

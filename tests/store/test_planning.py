@@ -1,6 +1,5 @@
 """Ways to go about a search: whichever is taken, the answer is the same."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -217,6 +216,23 @@ def test_every_way_finds_the_same(filled: Store, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_what_is_kept_of_a_search_hides_nothing(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Asked again, it finds what has come since, though that has a value that nothing had before."""
+    go(filled, monkeypatch, way)
+    texts = [f"{text}&{order}" for text in SEARCHES for order in ("", *ORDERS)]
+    for text in texts:
+        filled.search(asked(text))
+    newer = study(9, "Patient/p2", "NM", started="2024-02-29", status="registered")
+    filled.publish([newer, replace(STUDIES[0], study=None)], NOW + 70 * SECOND)
+    again = [ids(filled.search(asked(text))) for text in texts]
+    monkeypatch.setattr(filled, "_counts", Counts())
+    for text, found in zip(texts, again, strict=True):
+        assert found == ids(filled.search(asked(text))), text
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_pages_of_every_way_join_to_the_same(
     filled: Store, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -315,14 +331,15 @@ def test_no_more_is_counted_than_matters(filled: Store, monkeypatch: pytest.Monk
 
 
 def test_counts_are_kept_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then they are counted again; a bounded number of them is kept."""
-    monkeypatch.setattr(planning, "_MOST_COUNTS", 3)
-    times: Sequence[float] = [0, 30, 60, 61, 100]
-    clock = iter(times)
-    counts = Counts(lambda: next(clock))
+    """Then they are counted again; what they take is bounded."""
+    now = [0.0]
+    counts = Counts(lambda: now[0])
     numbers = iter(range(10))
-    assert [counts.of("a", lambda: next(numbers)) for _time in times] == [0, 0, 0, 1, 1]
+    for moment, expected in ((0, 0), (30, 0), (60, 0), (61, 1), (100, 1)):
+        now[0] = moment
+        assert counts.of("a", 1, lambda: next(numbers)) == expected
+    monkeypatch.setattr(planning, "_COUNT_BYTES", 10_000)
     counts = Counts(lambda: 0)
     for key in range(10):
-        assert counts.of(key, lambda key=key: key) == key
-        assert len(counts._known) <= 3
+        assert counts.of(key, 2_500, lambda key=key: key) == key
+    assert [key for key in range(10) if counts.get(key) is not None] == [8, 9]

@@ -12,7 +12,7 @@ from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
 from pacsbridge.kernel.elements import needs_whole, part
 from pacsbridge.kernel.histories import parse_past
 from pacsbridge.kernel.query import Form, Query
-from pacsbridge.kernel.query_parsing import parse
+from pacsbridge.kernel.query_parsing import SearchSettings, parse
 from pacsbridge.kernel.search_parameters import PARAMETERS
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
@@ -23,6 +23,9 @@ HURRIED_SECONDS = 0.004
 
 HURRIED_COUNT = 100
 """Entries of a page that is still small."""
+
+_QUERY_BYTES = 2_000
+"""What a search that was read takes beside its parameters, about."""
 
 _ROW_NUMBERS = 2**31
 
@@ -39,7 +42,7 @@ def read(service: Service, asked: Asked, _hurried: bool) -> Answer:
             return Answer(304, b"", known.version, known.published)
     form, elements = _form(asked)
     found = store.document if needs_whole(type_, form, elements) else store.summary
-    return _document(found(type_, id_), form, elements, lasting=store is service.store)
+    return _document(service, found(type_, id_), form, elements, lasting=store is service.store)
 
 
 def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
@@ -52,14 +55,12 @@ def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
         check_read(store, asked.access, asked.type or "", asked.id or "", number)
     form, elements = _form(asked)
     found = store.document(asked.type or "", asked.id or "", number)
-    return _document(found, form, elements, lasting=store is service.store)
+    return _document(service, found, form, elements, lasting=store is service.store)
 
 
 def search(service: Service, asked: Asked, hurried: bool) -> Answer:
     """One page of the resources of a type that match."""
-    settings = service.settings.search(asked.access)
-    query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
-    query = confined(query, asked.access, settings)
+    query, settings = _understood(service, asked)
     small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
     store = service.documents(query.type)
     page = store.search(query, _seconds(hurried, small=small))
@@ -69,14 +70,25 @@ def search(service: Service, asked: Asked, hurried: bool) -> Answer:
             raise TooCostly("archives are asked by a thread of its own")
         page, unasked = _elsewhere(service, service.asking, query, page)
     page = shown(page, asked.access)
-    matches = _entries(page.entries, query.form, query.elements)
-    included = _entries(page.included)
+    matches = _entries(service, page.entries, query.form, query.elements)
+    included = _entries(service, page.included)
     ends = Ends(page.next, page.previous)
     total = _total(page, first=query.after is None)
     notes = [*(bundles.CUT for _cut in range(page.cut)), *map(bundles.unasked, unasked)]
     bundle = bundles.searchset(query, matches, included, settings, ends, total, notes)
     lasting = store is service.store and (service.asking is None or bool(page.entries))
     return Answer(200, orjson.dumps(bundle), lasting=lasting)
+
+
+def _understood(service: Service, asked: Asked) -> tuple[Query, SearchSettings]:
+    """What a search asks for, as far as its caller may have it; read once, as it is mostly asked again."""
+    known = service.queries.get(asked)
+    if known is None:
+        settings = service.settings.search(asked.access)
+        query = parse(asked.type or "", asked.pairs, settings, strict=asked.strict)
+        known = confined(query, asked.access, settings), settings
+        service.queries.put(asked, known, _QUERY_BYTES + 10 * asked.length)
+    return known
 
 
 def _elsewhere(service: Service, asking: Asking, query: Query, page: Page) -> tuple[Page, Sequence[str]]:
@@ -131,29 +143,38 @@ def _there(found: Version | None, *, deleted: bool = False) -> Version:
 
 
 def _document(
-    found: Document | None, form: Form, elements: frozenset[str], *, lasting: bool = True
+    service: Service, found: Document | None, form: Form, elements: frozenset[str], *, lasting: bool = True
 ) -> Answer:
     if found is None:
         raise Absent("there is no such resource or version")
     if found.deleted or found.body is None:
         raise Gone("the resource has been deleted")
     whole = form is Form.WHOLE and not elements
-    body = found.body if whole else _part(found.body, form, elements)
+    body = found.body if whole else _part(service, found.body, form, elements)
     return Answer(200, body, found.version, found.published, lasting)
 
 
 def _entries(
-    found: Iterable[Found], form: Form = Form.WHOLE, elements: frozenset[str] = frozenset()
+    service: Service,
+    found: Iterable[Found],
+    form: Form = Form.WHOLE,
+    elements: frozenset[str] = frozenset(),
 ) -> Sequence[Entry]:
     """Documents, or summaries where the form can be had from them, as entries of a search."""
     ready = form in (Form.WHOLE, Form.SUMMARY) and not elements
     if ready:
         return [(type_, id_, orjson.Fragment(body)) for type_, id_, body in found]
-    return [(type_, id_, orjson.Fragment(_part(body, form, elements))) for type_, id_, body in found]
+    return [(type_, id_, orjson.Fragment(_part(service, body, form, elements))) for type_, id_, body in found]
 
 
-def _part(body: bytes, form: Form, elements: frozenset[str]) -> bytes:
-    return orjson.dumps(part(orjson.loads(body), form, elements))
+def _part(service: Service, body: bytes, form: Form, elements: frozenset[str]) -> bytes:
+    """What is wanted of a document; made once, as the same is mostly asked of it."""
+    name = body, form, elements
+    made = service.parts.get(name)
+    if made is None:
+        made = orjson.dumps(part(orjson.loads(body), form, elements))
+        service.parts.put(name, made, len(body) + len(made))
+    return made
 
 
 def _past(found: Document) -> PastEntry:

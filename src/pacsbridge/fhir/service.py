@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
@@ -12,10 +12,11 @@ from aiohttp import web
 from pacsbridge.access.rights import Access, sealing
 from pacsbridge.errors import Absent, TooCostly
 from pacsbridge.fhir.recent import Recent
-from pacsbridge.kernel.query import Query
+from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import SearchSettings
 from pacsbridge.store.audit import AuditLog
 from pacsbridge.store.records import Version
+from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.store import Store
 
 Pairs = tuple[tuple[str, str], ...]
@@ -92,6 +93,15 @@ class Answer(NamedTuple):
 Asking = Callable[[Query], Sequence[str] | None]
 """Asks archives for what a search did not find: what could not be asked; None where nothing was asked."""
 
+_QUERIES_BYTES = 4 << 20
+"""What searches that have been read lately may take, about."""
+
+_PARTS_BYTES = 16 << 20
+"""The same of parts of documents, and the documents."""
+
+Part = tuple[bytes, Form, frozenset[str]]
+"""A document, and how much of it is wanted."""
+
 Interaction = Callable[["Service", Asked, bool], Answer]
 """Something that can be asked. True: TooCostly is to be raised rather than somebody kept waiting."""
 
@@ -108,6 +118,8 @@ class Service:
     recent: Recent[tuple[Interaction, Asked], Answer]
     asking: Asking | None = None
     audit: AuditLog | None = None
+    queries: Shelf[Asked, tuple[Query, SearchSettings]] = field(default_factory=lambda: Shelf(_QUERIES_BYTES))
+    parts: Shelf[Part, bytes] = field(default_factory=lambda: Shelf(_PARTS_BYTES))
 
     def documents(self, type_: str) -> Store | AuditLog:
         """Where the resources of a type are. Raises Absent for the audit log where there is none."""

@@ -5,6 +5,7 @@ so that stored bytes are put in as they are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -140,6 +141,13 @@ def _links(asked: Query | Past, path: str, settings: SearchSettings, ends: Ends)
 
 
 def _url(asked: Query | Past, path: str, settings: SearchSettings, cursor: Cursor | None) -> str:
-    place = [] if cursor is None else [(CURSOR, cursor.encode(settings.secret, asked.scope))]
-    parameters = urlencode([*asked.understood, *place], quote_via=quote, safe=",:/$")
+    parameters = _encoded(asked.understood)
+    if cursor is not None:
+        place = _encoded(((CURSOR, cursor.encode(settings.secret, asked.scope)),))
+        parameters = f"{parameters}&{place}" if parameters else place
     return f"{settings.base_url}/{path}" + (f"?{parameters}" if parameters else "")
+
+
+@lru_cache(maxsize=256)
+def _encoded(parameters: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(parameters, quote_via=quote, safe=",:/$")

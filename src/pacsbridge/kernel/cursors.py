@@ -18,6 +18,8 @@ from pacsbridge.errors import NotUnderstood
 Order = tuple[tuple[str, bool], ...]
 """Field and whether it descends, most significant first."""
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
 _LENGTH = 600
 _SEAL = 12
 _KEY = 64
@@ -39,7 +41,7 @@ class Cursor:
 
     def encode(self, secret: bytes, scope: str) -> str:
         """The cursor as it stands in a link, sealed for one search (`scope`)."""
-        plain = json.dumps([self.order, self.keys, self.moment, self.back], separators=(",", ":")).encode()
+        plain = _JSON.encode([self.order, self.keys, self.moment, self.back]).encode()
         return urlsafe_b64encode(_seal(plain, secret, scope) + plain).decode().rstrip("=")
 
     @classmethod

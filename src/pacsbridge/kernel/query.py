@@ -196,3 +196,8 @@ class Query:
     def only_counts(self) -> bool:
         """Whether no resource is to be returned."""
         return self.count == 0 or self.form is Form.COUNT
+
+    @property
+    def length(self) -> int:
+        """How many characters it was understood from."""
+        return sum(len(name) + len(text) for name, text in self.understood)

@@ -12,13 +12,14 @@ Either way the work is that of a page, not of the result.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pacsbridge.kernel.cursors import Order
 from pacsbridge.kernel.query import STUDY_ORDERS, Clause, Kind, Query, TokenValue
 from pacsbridge.store import dates
 from pacsbridge.store.conditions import parameter_key, probe
+from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.sources import STUDIES, Source, as_set, ordered_sources, rows, with_keys
 from pacsbridge.store.sql import Ask, Sql, sql
 
@@ -35,19 +36,21 @@ NEWEST: Order = (("pk", True),)
 class Plan(NamedTuple):
     """The order, the sources that together list the result, and the clauses that are still to be probed.
 
-    A source may list what doesn't satisfy them, and several of them the same resource.
+    A source may list what doesn't satisfy them, and several of them the same resource. Not `lasting`: it
+    follows from what is there now, and may miss what comes later.
     """
 
     order: Order
     sources: Sequence[Source]
     clauses: Sequence[Clause]
+    lasting: bool = True
 
 
 _SAMPLE = 500
 """How many of the newest resources are looked at to see how common something is."""
 
 _COUNT_SECONDS = 60
-_MOST_COUNTS = 1_000
+_COUNT_BYTES = 16 << 20
 
 T = TypeVar("T")
 
@@ -65,18 +68,29 @@ class Counts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[object, tuple[float, Any]] = {}
+        self._known: Shelf[Hashable, tuple[float, Any]] = Shelf(_COUNT_BYTES)
 
-    def of(self, key: object, count: Callable[[], T]) -> T:
-        """What is known under a key, counted where that is too long ago."""
-        now = self._clock()
-        when, found = self._known.get(key, (-math.inf, None))
-        if now - when > _COUNT_SECONDS:
+    def of(self, key: Hashable, size: int, count: Callable[[], T]) -> T:
+        """What is known under a key of so many bytes, counted where that is too long ago."""
+        found: T | None = self.get(key)
+        if found is None:
             found = count()
-            if len(self._known) >= _MOST_COUNTS:
-                self._known.clear()
-            self._known[key] = (now, found)
-        return found  # type: ignore[no-any-return]
+            self.put(key, size, found)
+        return found
+
+    def get(self, key: Hashable) -> Any:
+        """What is known under a key and not too old; None: nothing."""
+        when, found = self._known.get(key) or (-math.inf, None)
+        return found if self._clock() - when <= _COUNT_SECONDS else None
+
+    def put(self, key: Hashable, size: int, found: object) -> None:
+        """Note what has been counted, or what follows from it."""
+        self._known.put(key, (self._clock(), found), size)
+
+
+def _size(clause: Clause) -> int:
+    """The bytes of a clause, about."""
+    return sum(100 + len(repr(value)) for value in clause.values)
 
 
 class Planner:
@@ -109,7 +123,8 @@ class Planner:
         listed = rows(type_, clause)
         if listed is None:
             return None
-        return _Driver(clause, listed, self._counts.of((type_, clause), lambda: self._count(listed)))
+        number = self._counts.of((type_, clause), _size(clause), lambda: self._count(listed))
+        return _Driver(clause, listed, number)
 
     def _count(self, listed: Sql) -> int:
         limited = sql("SELECT count(*) FROM (SELECT 1 FROM (") + listed + sql(") AS s LIMIT ?) AS c", FEW)
@@ -123,12 +138,13 @@ class Planner:
                 return Plan(NEWEST, sources, _others(query, clause))
         for clause in (clause for clause in common if clause.negated and clause.kind is Kind.TOKEN):
             if self._is_rare(query.type, clause) and (others := self._left_over(query.type, clause)):
-                return Plan(NEWEST, others, query.clauses)
+                return Plan(NEWEST, others, query.clauses, lasting=False)
         return _along(query, NEWEST)
 
     def _is_rare(self, type_: str, clause: Clause) -> bool:
         """Whether few of the newest resources satisfy a clause, so that walking them would take long."""
-        return self._counts.of(("newest", type_, clause), lambda: self._newest(type_, clause)) < _SAMPLE // 10
+        name = "newest", type_, clause
+        return self._counts.of(name, _size(clause), lambda: self._newest(type_, clause)) < _SAMPLE // 10
 
     def _newest(self, type_: str, clause: Clause) -> int:
         """How many of the newest resources satisfy a clause."""

@@ -36,6 +36,9 @@ _FETCH = 500
 """How many resources a statement fetches."""
 
 
+_PREPARED_BYTES = 4_000
+"""What a statement and the like take beside what was sent, about."""
+
 Name = tuple[int, int, bool]
 """Row number, version, and whether it is the whole: a version never changes."""
 
@@ -50,13 +53,22 @@ class _Arm(NamedTuple):
     clauses: Sequence[Clause]
 
 
+class _Prepared(NamedTuple):
+    """How a page is found: the plan, a statement for each arm, and which of its keys descend."""
+
+    plan: Plan
+    statements: Sequence[Sql]
+    directions: Sequence[bool]
+
+
 def search(ask: Ask, query: Query, counts: Counts, shelf: Bodies) -> Page:
     """One page; its total only where the query asks for it."""
-    chosen = Planner(ask, counts).plan(query)
+    ready = _prepared(ask, query, counts)
+    chosen = ready.plan
     if query.only_counts:
         return Page((), total=_count(ask, query, chosen))
     moment = _moment(ask, query, chosen.order)
-    found, more = _page(ask, query, chosen)
+    found, more = _page(ask, query, ready)
     whole = needs_whole(query.type, query.form, query.elements)
     entries = _resources(ask, shelf, [(row[-2], row[-1]) for row in found], whole=whole)
     included = _included(ask, query, shelf, [row[-2] for row in found])
@@ -73,14 +85,26 @@ def search(ask: Ask, query: Query, counts: Counts, shelf: Bodies) -> Page:
 # pages
 
 
-def _page(ask: Ask, query: Query, chosen: Plan) -> tuple[Sequence[tuple[Any, ...]], bool]:
+def _prepared(ask: Ask, query: Query, counts: Counts) -> _Prepared:
+    """Made once for a while: a search is mostly asked again."""
+    known: _Prepared | None = counts.get(query)
+    if known is None:
+        plan = Planner(ask, counts).plan(query)
+        back = query.after is not None and query.after.back
+        directions = [descends != back for _field, descends in _complete(plan.order)]
+        statements = [_select(query, arm, directions) for arm in _arms(query, plan)]
+        known = _Prepared(plan, statements, directions)
+        if plan.lasting:
+            counts.put(query, _PREPARED_BYTES + 10 * query.length, known)
+    return known
+
+
+def _page(ask: Ask, query: Query, ready: _Prepared) -> tuple[Sequence[tuple[Any, ...]], bool]:
     """The keys of each entry, behind them row number and version; and whether there are more behind them."""
-    back = query.after is not None and query.after.back
-    directions = [descends != back for _field, descends in _complete(chosen.order)]
-    found = [ask(_select(query, arm, directions)) for arm in _arms(query, chosen)]
-    rows = found[0] if len(found) == 1 else _merged(found, directions)
+    found = [ask(statement) for statement in ready.statements]
+    rows = found[0] if len(found) == 1 else _merged(found, ready.directions)
     page = rows[: query.count]
-    return page[::-1] if back else page, len(rows) > query.count
+    return page[::-1] if query.after is not None and query.after.back else page, len(rows) > query.count
 
 
 def _complete(order: Order) -> Order:
@@ -227,7 +251,7 @@ def _resources(
 ) -> Sequence[Found]:
     """The current versions, or their summaries, of resources by their row numbers and versions, in order."""
     names = [(pk, version, whole) for pk, version in versions]
-    kept = [shelf.get(name) for name in names]
+    kept = shelf.all(names)
     if None not in kept:
         return kept  # type: ignore[return-value] # mypy does not see it
     known = dict(zip(names, kept, strict=True))

@@ -1,6 +1,6 @@
 """What was asked for lately, kept within bounds."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 SHELF_BYTES = 32 << 20
@@ -34,6 +34,11 @@ class Shelf(Generic[Name, Thing]):
         if found is None and (found := self._former.get(name)) is not None:
             self.put(name, *found)
         return None if found is None else found[0]
+
+    def all(self, names: Iterable[Name]) -> Sequence[Thing | None]:
+        """What is kept under each of some names."""
+        recent = self._recent
+        return [found[0] if (found := recent.get(name)) is not None else self.get(name) for name in names]
 
     def put(self, name: Name, thing: Thing, size: int) -> None:
         """Keep a thing of so many bytes, its name among them, in place of what was kept under its name."""
