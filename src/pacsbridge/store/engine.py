@@ -72,8 +72,12 @@ class Database:
 
         TooCostly when one takes longer than that; a server has its own limit.
         """
-        with _translated_by_driver(self.engine), self._session(seconds) as ask:
-            yield ask
+        try:
+            with self._session(seconds) as ask:
+                yield ask
+        except Exception:  # to enter a translation costs as much as a small search
+            with _translated_by_driver(self.engine):
+                raise
 
     def one(self, statement: Sql) -> Sequence[tuple[Any, ...]]:
         """The rows of a statement that looks at few; it needs no transaction of its own."""
@@ -87,7 +91,7 @@ class Database:
         return self._embedded(self._readers.state) if self.embedded else None
 
     def _embedded(self, work: Callable[[], T]) -> T:
-        """Work with the readers; to enter a translation costs as much, so it is entered for a fault alone."""
+        """Work with the readers; a translation is entered for a fault alone."""
         try:
             return work()
         except (sqlite3.Error, UnicodeEncodeError, OverflowError):
