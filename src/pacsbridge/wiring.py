@@ -116,6 +116,7 @@ def fhir_settings(settings: Config, cursor_secret: bytes) -> FhirSettings:
         __version__,
         default_count=settings.fhir.default_count,
         max_count=settings.fhir.max_count,
+        turn_seconds=settings.fhir.turn_seconds,
         max_body=settings.limits.http_body_bytes,
         body_seconds=settings.limits.http_body_seconds,
         access_log=settings.log.requests,

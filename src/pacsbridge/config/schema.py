@@ -45,6 +45,11 @@ class Fhir:
     )
     default_count: int = key(kinds.whole(1, 10_000), 50, "Entries a page, where the client doesn't say.")
     max_count: int = key(kinds.whole(1, 10_000), 1000, "Entries a page at most.")
+    turn_seconds: float = key(
+        kinds.number(0.1, 3600),
+        2.0,
+        "How long a request waits for its turn where more is asked than can be answered; then it is 503.",
+    )
     id_form: str = key(
         kinds.choice("uid", "hash"),
         "uid",

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from aiohttp import web
 
 from pacsbridge.access.rights import Access, sealing
-from pacsbridge.errors import Absent, TooCostly
+from pacsbridge.errors import Absent, TooCostly, Unavailable
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import SearchSettings
@@ -29,13 +29,15 @@ class FhirSettings:
     """`base_url`: the absolute URL of this API without a trailing slash, as clients reach it.
 
     Counts are entries a page, `max_batch` those of a batch; `max_body` is in bytes, `body_seconds` how long a
-    client may take to send one. `cursor_secret` seals the links from page to page.
+    client may take to send one. `turn_seconds` is how long a request waits for a thread. `cursor_secret`
+    seals the links from page to page.
     """
 
     base_url: str
     software_version: str = "0"
     default_count: int = 50
     max_count: int = 1000
+    turn_seconds: float = 2.0
     max_batch: int = 100
     max_body: int = 1 << 20
     body_seconds: float = 15.0
@@ -130,8 +132,17 @@ class Service:
         return self.audit
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the executor."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        """Run blocking work in the executor. Raises Unavailable where it waits too long for a thread."""
+        future = self.executor.submit(work)
+        late = asyncio.get_running_loop().call_later(self.settings.turn_seconds, future.cancel)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():  # the client has gone
+                raise
+            raise Unavailable("more is asked than can be answered at the moment") from None
+        finally:
+            late.cancel()
 
     async def answer(self, interaction: Interaction, asked: Asked, *, brief: bool) -> Answer:
         """Do an interaction.
