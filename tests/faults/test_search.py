@@ -52,8 +52,10 @@ def test_worst_questions(make_site: MakeSite, tmp_path: Path, numbers: Callable[
     """T-SEARCH: each is answered in time, or by 429 or 503 with an OperationOutcome; then all is calm."""
     data = tmp_path / "data"
     data.mkdir()
-    fill(data, Corpus(numbers(1000, 100_000)), progress=False)
     site = make_site(data_dir=data).start()
+    assert site.bridge.stop() == 0  # so that what is filled in is published as it would have done it
+    fill(data, Corpus(numbers(1000, 100_000)), progress=False)
+    site.start()
     site.oracle.rest()
     end, seconds, statuses = time.monotonic() + numbers(8, 60), list[float](), Counter[int]()
 
@@ -62,9 +64,10 @@ def test_worst_questions(make_site: MakeSite, tmp_path: Path, numbers: Callable[
         with requests.Session() as session:
             while time.monotonic() < end:
                 answer = session.get(f"{site.bridge.fhir}/{chance.choice(WORST)}", timeout=60)
-                seconds.append(answer.elapsed.total_seconds())
                 statuses[answer.status_code] += 1
-                if answer.status_code != 200:
+                if answer.status_code == 200:
+                    seconds.append(answer.elapsed.total_seconds())
+                else:
                     assert answer.json()["resourceType"] == "OperationOutcome"
 
     clients = [threading.Thread(target=ask, args=(number,)) for number in range(numbers(12, 200))]
@@ -74,7 +77,7 @@ def test_worst_questions(make_site: MakeSite, tmp_path: Path, numbers: Callable[
         for client in clients:
             client.join()
     quantile = sorted(seconds)[int(0.99 * len(seconds))]
-    print(f"{len(seconds)} answers, p99 {quantile:.2f} s, {dict(statuses)}")
+    print(f"p99 of what was found {quantile:.2f} s, {dict(statuses)}")
     assert statuses.keys() <= {200, 429, 503}
     assert quantile < numbers(10, 8)
     site.bridge.wait(lambda: site.oracle.process().cpu_percent(0.5) < 20, 30)
