@@ -10,7 +10,7 @@ from threading import Event
 from types import TracebackType
 from typing import NamedTuple
 
-from pacsbridge.bridge.archive_listing import Listing, Row
+from pacsbridge.bridge.archive_listing import Listing, Row, count
 from pacsbridge.kernel.windows import Window, before
 from pacsbridge.remote.qido import Archive, Pairs, Rows
 
@@ -132,6 +132,6 @@ class PagesAhead:
                 )
         asked = self._asked.pop(offset, None)
         rows = self._archive.studies(match, limit=limit, offset=offset) if asked is None else asked.result()
-        if len(rows.rows) + rows.dropped != limit:
+        if count(rows) != limit:
             self._expected = -1
         return rows
