@@ -4,6 +4,7 @@ serve     store ─ intake (packs, indexer) ─ publisher ─ commitments ─ HT
 """
 
 import gc
+import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -45,6 +46,11 @@ from pacsbridge.web.service import Web
 log = structlog.get_logger("pacsbridge.runtime")
 
 _HTTP_THREADS = 8
+
+
+def _turns(*, embedded: bool) -> int:
+    """How many searches are worked on at once: for an embedded one each takes a processor of this machine."""
+    return min(_HTTP_THREADS, max(2, os.cpu_count() or 1)) if embedded else _HTTP_THREADS
 
 
 def settle() -> None:
@@ -188,7 +194,7 @@ class Runtime:
         executor = ThreadPoolExecutor(_HTTP_THREADS, "http")
         parts.callback(executor.shutdown)
         secret = sha256(b"cursors:" + opening.id_key(settings, self.store)).digest()
-        fhir = wiring.fhir_settings(settings, secret)
+        fhir = wiring.fhir_settings(settings, secret, _turns(embedded=self.store.embedded))
         dicomweb = wiring.dicomweb_settings(settings)
         front = wiring.front(settings, self._tls.http)
         if front.gate is not None:

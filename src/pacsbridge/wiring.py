@@ -109,13 +109,14 @@ def publication(settings: Config, id_key: bytes) -> Publication:
     )
 
 
-def fhir_settings(settings: Config, cursor_secret: bytes) -> FhirSettings:
-    """The settings of the FHIR API; `cursor_secret` seals its links."""
+def fhir_settings(settings: Config, cursor_secret: bytes, turns: int) -> FhirSettings:
+    """The settings of the FHIR API; `cursor_secret` seals its links, `turns` are taken at once."""
     return FhirSettings(
         settings.fhir.base_url,
         __version__,
         default_count=settings.fhir.default_count,
         max_count=settings.fhir.max_count,
+        turns=turns,
         turn_seconds=settings.fhir.turn_seconds,
         max_body=settings.limits.http_body_bytes,
         body_seconds=settings.limits.http_body_seconds,

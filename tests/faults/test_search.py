@@ -57,7 +57,8 @@ def test_worst_questions(make_site: MakeSite, tmp_path: Path, numbers: Callable[
     fill(data, Corpus(numbers(1000, 100_000)), progress=False)
     site.start()
     site.oracle.rest()
-    end, seconds, statuses = time.monotonic() + numbers(8, 60), list[float](), Counter[int]()
+    end, statuses = time.monotonic() + numbers(8, 60), Counter[int]()
+    found, refused = list[float](), list[float]()
 
     def ask(number: int) -> None:
         chance = random.Random(number)
@@ -65,10 +66,8 @@ def test_worst_questions(make_site: MakeSite, tmp_path: Path, numbers: Callable[
             while time.monotonic() < end:
                 answer = session.get(f"{site.bridge.fhir}/{chance.choice(WORST)}", timeout=60)
                 statuses[answer.status_code] += 1
-                if answer.status_code == 200:
-                    seconds.append(answer.elapsed.total_seconds())
-                else:
-                    assert answer.json()["resourceType"] == "OperationOutcome"
+                (found if answer.status_code == 200 else refused).append(answer.elapsed.total_seconds())
+                assert answer.json()["resourceType"] in ("Bundle", "OperationOutcome")
 
     clients = [threading.Thread(target=ask, args=(number,)) for number in range(numbers(12, 200))]
     with bystander(site.bridge, echoes(site.bridge)), site.oracle.bounded(1000):
@@ -76,12 +75,16 @@ def test_worst_questions(make_site: MakeSite, tmp_path: Path, numbers: Callable[
             client.start()
         for client in clients:
             client.join()
-    quantile = sorted(seconds)[int(0.99 * len(seconds))]
-    print(f"p99 of what was found {quantile:.2f} s, {dict(statuses)}")
+    print(f"p99 {_late(found):.2f} s, of refusals {_late(refused):.2f} s, {dict(statuses)}")
     assert statuses.keys() <= {200, 429, 503}
-    assert quantile < numbers(10, 8)
+    assert max(_late(found), _late(refused)) < numbers(10, 2)
     site.bridge.wait(lambda: site.oracle.process().cpu_percent(0.5) < 20, 30)
     site.oracle.settled()
+
+
+def _late(seconds: list[float]) -> float:
+    """Within how many seconds 99 of 100 came."""
+    return sorted(seconds)[int(0.99 * len(seconds))] if seconds else 0.0
 
 
 @pytest.mark.parametrize("path", REFUSED)

@@ -19,6 +19,7 @@ from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.model import Facts
 from pacsbridge.kernel.query import Query
 from pacsbridge.store.records import Arrival, Document, Draft, Page, Version, Versions, microseconds
+from pacsbridge.store.sql import PATIENT, Patience
 from pacsbridge.store.store import Store
 
 BASE = "http://fhir.example/fhir"
@@ -97,15 +98,15 @@ class ObservedStore(Store):
         self._fail()
         return super().summary(type_, id_)
 
-    def search(self, query: Query, seconds: float = 5) -> Page:
+    def search(self, query: Query, patience: Patience = PATIENT) -> Page:
         """As Store.search."""
         self._fail()
-        return super().search(query, seconds)
+        return super().search(query, patience)
 
-    def history(self, past: Past, seconds: float = 5) -> Versions:
+    def history(self, past: Past, patience: Patience = PATIENT) -> Versions:
         """As Store.history."""
         self._fail()
-        return super().history(past, seconds)
+        return super().history(past, patience)
 
     def _fail(self) -> None:
         if self.failure is not None:

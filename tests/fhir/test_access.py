@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -371,6 +372,25 @@ def test_what_descriptions_say(guarded: Any, fhir: Any) -> None:
     assert "security" not in fhir("/metadata").json()["rest"][0]
     assert "security" not in fhir("/openapi.json").json()
     assert fhir("/.well-known/smart-configuration").status_code == 404
+
+
+def test_an_issuer_that_is_slow(store: Any, serve: Callable[..., Any]) -> None:
+    """Anybody may ask what apps are told: however many do, searches go on meanwhile."""
+    own = Issuer()
+    guarding = gate(own.settings())
+    fhir = serve(gate=guarding)
+    assert fhir("/Patient", headers=own.bearer("system/*.rs")).status_code == 200  # its keys are known now
+    own.seconds = 5
+    with ThreadPoolExecutor(6) as clients:
+        url = f"http://127.0.0.1:{fhir.port}/fhir/.well-known/smart-configuration"
+        told = [clients.submit(requests.get, url, timeout=60) for _ in range(6)]
+        while not own.asked["/.well-known/openid-configuration"]:
+            assert not told[0].done()
+        found = [fhir("/Patient?_total=accurate", headers=own.bearer("system/*.rs")) for _ in range(3)]
+        assert [one.status_code for one in found] == [200] * 3
+        assert [one.result().status_code for one in told] == [200] * 6
+    guarding.close()
+    own.close()
 
 
 @pytest.mark.parametrize("fault", ["away", "elsewhere", "nonsense"])

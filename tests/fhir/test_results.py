@@ -6,6 +6,9 @@ from typing import Any
 import fhirkit
 import pytest
 
+from pacsbridge.fhir.turns import Turn
+from pacsbridge.store.sql import Patience
+
 BASE = "http://fhir.example/fhir"
 SUBSETTED = "SUBSETTED"
 ENDPOINT: dict[str, Any] = {
@@ -254,8 +257,11 @@ def test_a_search_that_takes_too_long(fhir: Any, failing: Any) -> None:
     assert (response.status_code, response.json()["issue"][0]["code"]) == (503, "too-costly")
 
 
-@pytest.mark.parametrize(("name", "value"), [("HURRIED_SECONDS", -1.0), ("HURRIED_COUNT", 0)])
-def test_what_cannot_hurry_goes_to_a_thread(fhir: Any, monkeypatch: Any, name: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("service.HURRIED", Turn(Patience(-1.0), hurried=True)), ("interactions.HURRIED_COUNT", 0)],
+)
+def test_what_cannot_hurry_goes_to_a_thread(fhir: Any, monkeypatch: Any, name: str, value: Any) -> None:
     """A search that would keep the loop is begun again elsewhere, and answered all the same."""
     import threading
 
@@ -270,7 +276,7 @@ def test_what_cannot_hurry_goes_to_a_thread(fhir: Any, monkeypatch: Any, name: s
     monkeypatch.setattr(type(fhir.store), "search", search)
     expected = fhir("/ImagingStudy?_sort=_id").json()
     here = set(threads)
-    monkeypatch.setattr(f"pacsbridge.fhir.interactions.{name}", value)
+    monkeypatch.setattr(f"pacsbridge.fhir.{name}", value)
     monkeypatch.setattr("pacsbridge.store.readers._STEPS", 1)
     strictly = {"Prefer": "handling=strict"}  # another question: what was answered before would do
     assert fhir("/ImagingStudy?_sort=_id", headers=strictly).json() == expected

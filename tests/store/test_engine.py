@@ -13,7 +13,7 @@ from pacsbridge.errors import NotUnderstood, PacsbridgeError, TooCostly, Unavail
 from pacsbridge.kernel.query import Query
 from pacsbridge.store import engine, readers, search
 from pacsbridge.store.records import DeadLetter, Draft
-from pacsbridge.store.sql import sql
+from pacsbridge.store.sql import Patience, sql
 from pacsbridge.store.store import Store
 
 NOW = 1_700_000_000_000_000
@@ -148,10 +148,10 @@ def hasty(store: Store) -> Store:
 def test_reading_too_long_is_too_costly(hasty: Store) -> None:
     """It is stopped, and the connection is as good as before: it reads, and writes can go on."""
     for _time in range(3):
-        with pytest.raises(TooCostly), hasty._database.asking(0.05) as ask:
+        with pytest.raises(TooCostly), hasty._database.asking(Patience(0.05)) as ask:
             ask(FOREVER)
         assert idle(hasty)
-        with hasty._database.asking(5) as ask:
+        with hasty._database.asking() as ask:
             assert [tuple(row) for row in ask(sql("SELECT 1"))] == [(1,)]
         hasty.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
         assert [entry.id for entry in hasty.search(Query("Patient")).entries] == ["p1"]
@@ -164,9 +164,28 @@ def test_a_search_that_takes_too_long_is_too_costly(hasty: Store, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(search, "_page", lambda ask, _query, _chosen: (ask(FOREVER), False))
         with pytest.raises(TooCostly, match="longer"):
-            hasty.search(Query("Patient"), 0.05)
+            hasty.search(Query("Patient"), Patience(0.05))
     assert idle(hasty)
-    assert [entry.id for entry in hasty.search(Query("Patient"), 5).entries] == ["p1"]
+    assert [entry.id for entry in hasty.search(Query("Patient")).entries] == ["p1"]
+
+
+def test_a_statement_yields_to_others(store: Store) -> None:
+    """It is ended once somebody else waits, long before its time; the connection is as good as before."""
+    looks = 0
+
+    def yields() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > 3
+
+    for _time in range(3):
+        looks = 0
+        with pytest.raises(TooCostly), store._database.asking(Patience(3600, yields)) as ask:
+            ask(FOREVER)
+        assert looks == 4, "nobody asks again once it is ended"
+        assert idle(store)
+        with store._database.asking() as ask:
+            assert [tuple(row) for row in ask(sql("SELECT 1"))] == [(1,)]
 
 
 def test_a_search_without_time_is_too_costly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +196,7 @@ def test_a_search_without_time_is_too_costly(tmp_path: Path, monkeypatch: pytest
     store.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)
     for _time in range(3):
         with pytest.raises(TooCostly):
-            store.search(Query("Patient"), 0)
+            store.search(Query("Patient"), Patience(0))
         assert [entry.id for entry in store.search(Query("Patient")).entries] == ["p1"]
         assert store.version("Patient", "p1") is not None
     store.close()
@@ -191,7 +210,7 @@ def test_the_time_of_a_session_is_that_of_all_its_statements(tmp_path: Path) -> 
     )
 
     def ask_on() -> None:
-        with database.asking(0.05) as ask:
+        with database.asking(Patience(0.05)) as ask:
             for _time in range(10_000):
                 ask(some)
 

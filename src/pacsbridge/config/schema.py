@@ -47,8 +47,9 @@ class Fhir:
     max_count: int = key(kinds.whole(1, 10_000), 1000, "Entries a page at most.")
     turn_seconds: float = key(
         kinds.number(0.1, 3600),
-        2.0,
-        "How long a request waits for its turn where more is asked than can be answered; then it is 503.",
+        1.0,
+        "How long a request waits for a thread where more is asked than can be answered, "
+        "and how long it keeps one while others wait; then it is 503.",
     )
     id_form: str = key(
         kinds.choice("uid", "hash"),

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.web_response import ContentCoding
 
 from pacsbridge.fhir.negotiation import media_type, pretty, takes_gzip
-from pacsbridge.fhir.service import Answer, Service
+from pacsbridge.fhir.service import Answer
 
 COMPRESS_FROM = 1024
 """Bodies of more bytes are compressed for clients that take it."""
@@ -25,7 +25,7 @@ def negotiated(request: web.Request, pairs: Sequence[tuple[str, str]]) -> tuple[
     return media_type(accept, controls.get("_format")), pretty(controls.get("_pretty"))
 
 
-def written(request: web.Request, service: Service, answer: Answer, form: tuple[str, bool]) -> web.Response:
+def written(request: web.Request, answer: Answer, form: tuple[str, bool]) -> web.Response:
     """An answer in the form that was negotiated."""
     content_type, indented = form
     headers = {"Vary": _VARY}
@@ -37,7 +37,7 @@ def written(request: web.Request, service: Service, answer: Answer, form: tuple[
     body = answer.body
     if indented:
         body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
-    return packed(request, service, body, content_type, answer.status, headers)
+    return packed(request, body, content_type, answer.status, headers)
 
 
 @lru_cache(maxsize=4096)
@@ -47,7 +47,6 @@ def _http_date(seconds: int) -> str:
 
 def packed(
     request: web.Request,
-    service: Service,
     body: bytes,
     content_type: str,
     status: int,
@@ -60,7 +59,6 @@ def packed(
         status=status,
         headers=headers,
         zlib_executor_size=_OFF_LOOP_FROM,
-        zlib_executor=service.executor,
     )
     if len(body) > COMPRESS_FROM and takes_gzip(request.headers.get("Accept-Encoding", "")):
         response.enable_compression(ContentCoding.gzip)

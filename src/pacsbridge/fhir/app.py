@@ -1,5 +1,6 @@
 """The FHIR application: the route table as aiohttp's router and handlers."""
 
+import asyncio
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from pacsbridge.fhir.parameters import of_bundle, of_form, of_url
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.fhir.routes import ROUTES, Route
 from pacsbridge.fhir.service import SERVICE, Answer, Asked, Asking, FhirSettings, Pairs, Service
+from pacsbridge.fhir.turns import Turn, Turns
 from pacsbridge.kernel.capability import capability_statement
 from pacsbridge.kernel.search_parameters import PARAMETERS, SEARCHED
 from pacsbridge.store.audit import AuditLog
@@ -53,7 +55,8 @@ def fhir_app(
     )
     description = openapi(settings.base_url, settings.software_version, tokens=gate is not None, types=types)
     documents = (orjson.dumps(statement), orjson.dumps(description))
-    service = Service(store, settings, executor, *documents, Recent(store), asking, audit)
+    turns = Turns(executor, settings.turn_seconds, settings.turns)
+    service = Service(store, settings, turns, *documents, Recent(store), asking, audit)
     app[SERVICE] = service
     for route in ROUTES:
         add = app.router.add_post if route.form else app.router.add_get
@@ -73,9 +76,15 @@ UNGUARDED = frozenset(f"/fhir{path}" for path in ("/metadata", "/openapi.json", 
 
 def _smart(service: Service, smart: Smart) -> Handler:
     """What apps need to know before they have a token (SMART App Launch 2, "conformance")."""
+    one_by_one = asyncio.Lock()  # an issuer that is slow keeps one thread, however many ask
+
+    def configuration(turn: Turn) -> bytes:
+        turn.leave()
+        return orjson.dumps(smart.configuration())
 
     async def handle(_request: web.Request) -> web.StreamResponse:
-        body = orjson.dumps(await service.call(smart.configuration))
+        async with one_by_one:
+            body = await service.turns.take(configuration)
         headers = {"Cache-Control": "max-age=60", "Access-Control-Allow-Origin": "*"}
         return web.Response(body=body, content_type="application/json", headers=headers)
 
@@ -90,7 +99,7 @@ def _handler(service: Service, route: Route) -> Handler:
             request[auditing.FORM] = pairs
         form = negotiated(request, pairs)
         answer = await service.answer(route.run, _asked(request, pairs), brief=route.brief)
-        return written(request, service, answer, form)
+        return written(request, answer, form)
 
     return handle
 
@@ -126,9 +135,9 @@ def _batch(service: Service) -> Handler:
         def heard(code: str, asked: Asked, status: int, answer: Answer | None) -> None:
             events.extend(auditing.of_entry(request, code, asked, status, answer))
 
-        answer = await service.call(
-            lambda: batch(service, body, told, access_of(request), heard, strict=strict)
+        answer = await service.turns.take(
+            lambda turn: batch(service, turn, body, told, access_of(request), heard, strict=strict)
         )
-        return written(request, service, answer, form)
+        return written(request, answer, form)
 
     return handle

@@ -13,6 +13,7 @@ from pacsbridge.errors import Absent, NotSupported, NotUnderstood, TooLarge
 from pacsbridge.fhir.parameters import decoded
 from pacsbridge.fhir.routes import ROUTES, Route
 from pacsbridge.fhir.service import Answer, Asked, Service
+from pacsbridge.fhir.turns import Turn
 from pacsbridge.kernel.bundles import batch_response, response
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import moment
@@ -26,6 +27,7 @@ Heard = Callable[[str, Asked, int, Answer | None], object]
 
 def batch(
     service: Service,
+    turn: Turn,
     body: bytes,
     told: Told,
     access: Access | None = None,
@@ -39,7 +41,7 @@ def batch(
     """
     entries = _entries(body, service.settings.max_batch)
     common = Asked(strict=strict, access=access)
-    answers = [_answer(service, entry, told, heard, common) for entry in entries]
+    answers = [_answer(service, turn, entry, told, heard, common) for entry in entries]
     return Answer(200, orjson.dumps(batch_response(answers)))
 
 
@@ -60,13 +62,15 @@ def _entries(body: bytes, most: int) -> Sequence[Any]:
     return entries
 
 
-def _answer(service: Service, entry: Any, told: Told, heard: Heard, common: Asked) -> Mapping[str, Any]:
+def _answer(
+    service: Service, turn: Turn, entry: Any, told: Told, heard: Heard, common: Asked
+) -> Mapping[str, Any]:
     """One entry; whatever goes wrong is told in its place."""
     code, asked = "batch", common
     try:
         route, asked = _asked(service, entry, common)
         code = route.code
-        answer = route.run(service, asked, False)
+        answer = route.run(service, asked, turn)
     except Exception as exc:
         status, fault = told(exc)
         heard(code, asked, status, None)

@@ -13,7 +13,6 @@ from pacsbridge import errors
 from pacsbridge.fhir.answers import packed
 from pacsbridge.fhir.negotiation import FHIR_JSON
 from pacsbridge.fhir.parameters import check_path
-from pacsbridge.fhir.service import SERVICE
 from pacsbridge.kernel.outcomes import Code, Severity, issue, outcome
 
 _log = structlog.get_logger("pacsbridge.fhir")
@@ -112,7 +111,7 @@ def _answer(
 ) -> web.Response:
     """Faults are told in FHIR JSON, whatever the client would rather have."""
     found = {"Vary": "Accept-Encoding", **(headers or {})}
-    return packed(request, request.config_dict[SERVICE], orjson.dumps(body), FHIR_JSON, status, found)
+    return packed(request, orjson.dumps(body), FHIR_JSON, status, found)
 
 
 def _place(exc: Exception) -> str:

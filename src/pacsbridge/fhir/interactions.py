@@ -7,6 +7,7 @@ import orjson
 from pacsbridge.access.confining import check_read, confined, confined_past, shown, shown_versions
 from pacsbridge.errors import Absent, Gone, NotSupported, NotUnderstood, TooCostly
 from pacsbridge.fhir.service import Answer, Asked, Asking, Service
+from pacsbridge.fhir.turns import Turn
 from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
 from pacsbridge.kernel.elements import needs_whole, part
@@ -16,10 +17,7 @@ from pacsbridge.kernel.query_parsing import SearchSettings, parse
 from pacsbridge.kernel.search_parameters import PARAMETERS
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
-from pacsbridge.store.sql import READER_SECONDS
-
-HURRIED_SECONDS = 0.004
-"""How long a search may keep the loop from others."""
+from pacsbridge.store.sql import Patience
 
 HURRIED_COUNT = 100
 """Entries of a page that is still small."""
@@ -30,7 +28,7 @@ _QUERY_BYTES = 2_000
 _ROW_NUMBERS = 2**31
 
 
-def read(service: Service, asked: Asked, _hurried: bool) -> Answer:
+def read(service: Service, asked: Asked, _turn: Turn) -> Answer:
     """The current version; 304 is settled before its body is fetched."""
     type_, id_ = asked.type or "", asked.id or ""
     store = service.documents(type_)
@@ -45,7 +43,7 @@ def read(service: Service, asked: Asked, _hurried: bool) -> Answer:
     return _document(service, found(type_, id_), form, elements, lasting=store is service.store)
 
 
-def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
+def vread(service: Service, asked: Asked, _turn: Turn) -> Answer:
     """One version."""
     number = asked.version or 0
     if not 0 < number < _ROW_NUMBERS:
@@ -58,16 +56,17 @@ def vread(service: Service, asked: Asked, _hurried: bool) -> Answer:
     return _document(service, found, form, elements, lasting=store is service.store)
 
 
-def search(service: Service, asked: Asked, hurried: bool) -> Answer:
+def search(service: Service, asked: Asked, turn: Turn) -> Answer:
     """One page of the resources of a type that match."""
     query, settings = _understood(service, asked)
     small = query.count <= HURRIED_COUNT and not (query.counted or query.only_counts)
     store = service.documents(query.type)
-    page = store.search(query, _seconds(hurried, small=small))
+    page = store.search(query, _patience(turn, small=small))
     unasked: Sequence[str] = ()
     if service.asking is not None and not page.entries and store is service.store:
-        if hurried:
+        if turn.hurried:
             raise TooCostly("archives are asked by a thread of its own")
+        turn.leave()  # what follows waits for others
         page, unasked = _elsewhere(service, service.asking, query, page)
     page = shown(page, asked.access)
     matches = _entries(service, page.entries, query.form, query.elements)
@@ -97,7 +96,7 @@ def _elsewhere(service: Service, asking: Asking, query: Query, page: Page) -> tu
     return (page, ()) if unasked is None else (service.store.search(query), unasked)
 
 
-def history(service: Service, asked: Asked, hurried: bool) -> Answer:
+def history(service: Service, asked: Asked, turn: Turn) -> Answer:
     """One page of versions, of a resource, of a type or of everything."""
     if asked.type not in (None, *PARAMETERS):
         raise NotSupported("what is never changed has no history")
@@ -106,7 +105,7 @@ def history(service: Service, asked: Asked, hurried: bool) -> Answer:
     past = confined_past(past, asked.access, settings)
     if asked.access is not None and asked.id is not None:
         check_read(service.store, asked.access, asked.type or "", asked.id)
-    page = service.store.history(past, _seconds(hurried, small=0 < past.count <= HURRIED_COUNT))
+    page = service.store.history(past, _patience(turn, small=0 < past.count <= HURRIED_COUNT))
     if past.type is not None and past.id is not None and not page.entries:
         _there(service.store.version(past.type, past.id), deleted=True)
     page = shown_versions(page, past, asked.access)
@@ -115,21 +114,19 @@ def history(service: Service, asked: Asked, hurried: bool) -> Answer:
     return Answer(200, orjson.dumps(bundle))
 
 
-def _seconds(hurried: bool, *, small: bool) -> float:
+def _patience(turn: Turn, *, small: bool) -> Patience:
     """How long a page may take: while others wait for the loop it must be small, and found soon."""
-    if not hurried:
-        return READER_SECONDS
-    if not small:
+    if turn.hurried and not small:
         raise TooCostly("this takes a thread of its own")
-    return HURRIED_SECONDS
+    return turn.patience
 
 
-def capabilities(service: Service, _asked: Asked, _hurried: bool) -> Answer:
+def capabilities(service: Service, _asked: Asked, _turn: Turn) -> Answer:
     """The CapabilityStatement."""
     return Answer(200, service.statement)
 
 
-def description(service: Service, _asked: Asked, _hurried: bool) -> Answer:
+def description(service: Service, _asked: Asked, _turn: Turn) -> Answer:
     """The OpenAPI description."""
     return Answer(200, service.description)
 

@@ -1,17 +1,16 @@
-"""What the handlers share: the store, the settings and the executor."""
+"""What the handlers share: the store, the settings and the turns."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from aiohttp import web
 
 from pacsbridge.access.rights import Access, sealing
-from pacsbridge.errors import Absent, TooCostly, Unavailable
+from pacsbridge.errors import Absent, TooCostly
 from pacsbridge.fhir.recent import Recent
+from pacsbridge.fhir.turns import HURRIED, Turn, Turns
 from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import SearchSettings
 from pacsbridge.store.audit import AuditLog
@@ -21,23 +20,23 @@ from pacsbridge.store.store import Store
 
 Pairs = tuple[tuple[str, str], ...]
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class FhirSettings:
     """`base_url`: the absolute URL of this API without a trailing slash, as clients reach it.
 
     Counts are entries a page, `max_batch` those of a batch; `max_body` is in bytes, `body_seconds` how long a
-    client may take to send one. `turn_seconds` is how long a request waits for a thread. `cursor_secret`
-    seals the links from page to page.
+    client may take to send one. Of requests that take long `turns` are worked on at once; `turn_seconds` is
+    how long one waits for its turn, and keeps it from others. `cursor_secret` seals the links from page to
+    page.
     """
 
     base_url: str
     software_version: str = "0"
     default_count: int = 50
     max_count: int = 1000
-    turn_seconds: float = 2.0
+    turns: int = 2
+    turn_seconds: float = 1.0
     max_batch: int = 100
     max_body: int = 1 << 20
     body_seconds: float = 15.0
@@ -104,8 +103,8 @@ _PARTS_BYTES = 16 << 20
 Part = tuple[bytes, Form, frozenset[str]]
 """A document, and how much of it is wanted."""
 
-Interaction = Callable[["Service", Asked, bool], Answer]
-"""Something that can be asked. True: TooCostly is to be raised rather than somebody kept waiting."""
+Interaction = Callable[["Service", Asked, Turn], Answer]
+"""Something that can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class Service:
 
     store: Store
     settings: FhirSettings
-    executor: Executor
+    turns: Turns
     statement: bytes
     description: bytes
     recent: Recent[tuple[Interaction, Asked], Answer]
@@ -131,19 +130,6 @@ class Service:
             raise Absent("there is no audit log here (audit.enabled)")
         return self.audit
 
-    async def call(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the executor. Raises Unavailable where it waits too long for a thread."""
-        future = self.executor.submit(work)
-        late = asyncio.get_running_loop().call_later(self.settings.turn_seconds, future.cancel)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is not None and task.cancelling():  # the client has gone
-                raise
-            raise Unavailable("more is asked than can be answered at the moment") from None
-        finally:
-            late.cancel()
-
     async def answer(self, interaction: Interaction, asked: Asked, *, brief: bool) -> Answer:
         """Do an interaction.
 
@@ -157,7 +143,7 @@ class Service:
         answer = self.recent.get(name, state)
         if answer is None:
             try:
-                answer = interaction(self, asked, True)
+                answer = interaction(self, asked, HURRIED)
             except TooCostly:
                 answer = await self._unhurried(interaction, asked)
             if answer.lasting:
@@ -165,7 +151,7 @@ class Service:
         return answer
 
     async def _unhurried(self, interaction: Interaction, asked: Asked) -> Answer:
-        return await self.call(lambda: interaction(self, asked, False))
+        return await self.turns.take(lambda turn: interaction(self, asked, turn))
 
 
 SERVICE = web.AppKey("pacsbridge_fhir", Service)

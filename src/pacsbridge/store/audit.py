@@ -23,7 +23,7 @@ from pacsbridge.store import audit_schema, audit_search
 from pacsbridge.store.audit_facets import Facets
 from pacsbridge.store.engine import Database
 from pacsbridge.store.records import Document, Found, Page, Version
-from pacsbridge.store.sql import READER_SECONDS, sql
+from pacsbridge.store.sql import PATIENT, Patience, sql
 from pacsbridge.store.texts import indexed as bounded
 
 TYPE = "AuditEvent"
@@ -32,7 +32,7 @@ FILE = "audit.sqlite"
 _CHECKED = 2_000
 """Records of the chain that are looked at together."""
 
-_CHECKING_SECONDS = 6 * 3600.0
+_CHECKING = Patience(6 * 3600.0)
 
 _CHAIN = "SELECT seq, at, content, hash FROM audit_event WHERE seq >= ? ORDER BY seq LIMIT ?"
 
@@ -158,9 +158,9 @@ class AuditLog:
         """The same: a summary is made of the whole."""
         return self.document(type_, id_)
 
-    def search(self, query: Query, seconds: float = READER_SECONDS) -> Page:
+    def search(self, query: Query, patience: Patience = PATIENT) -> Page:
         """One page of the AuditEvents that match. TooCostly when it takes longer than that."""
-        with self._database.asking(seconds) as ask:
+        with self._database.asking(patience) as ask:
             page = audit_search.search(ask, query)
         short = query.form is Form.SUMMARY and not query.elements
         return Page(
@@ -185,7 +185,7 @@ class AuditLog:
 
     def broken(self) -> int | None:
         """The number of the first record that is not what was recorded, or is not there; None: all hold."""
-        with self._database.asking(_CHECKING_SECONDS) as ask:
+        with self._database.asking(_CHECKING) as ask:
             [[through, digest]] = ask(sql("SELECT through, hash FROM audit_anchor"))
             before, expected = bytes(digest), through + 1
             while rows := ask(sql(_CHAIN, expected, _CHECKED)):

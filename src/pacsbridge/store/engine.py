@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pacsbridge.errors import Misconfigured, NotUnderstood, PacsbridgeError, TooCostly, Unavailable
 from pacsbridge.store.readers import Readers
-from pacsbridge.store.sql import READER_SECONDS, Ask, Sql
+from pacsbridge.store.sql import PATIENT, Ask, Patience, Sql
 
 T = TypeVar("T")
 
@@ -67,13 +67,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def asking(self, seconds: float = READER_SECONDS) -> Iterator[Ask]:
+    def asking(self, patience: Patience = PATIENT) -> Iterator[Ask]:
         """Statements as text in a read transaction: one consistent view, past the query builder's cost.
 
-        TooCostly when one takes longer than that; a server has its own limit.
+        TooCostly when they are ended; how many seconds each may take, a server knows by itself.
         """
         try:
-            with self._session(seconds) as ask:
+            with self._session(patience) as ask:
                 yield ask
         except Exception:  # to enter a translation costs as much as a small search
             with _translated_by_driver(self.engine):
@@ -99,12 +99,12 @@ class Database:
                 raise
 
     @contextmanager
-    def _session_of_server(self, _seconds: float) -> Iterator[Ask]:
+    def _session_of_server(self, patience: Patience) -> Iterator[Ask]:
         from pacsbridge.store import postgresql  # noqa: PLC0415 - its driver is an extra
 
         pooled = self.engine.raw_connection()
         try:
-            yield postgresql.ask(cast(Any, pooled.driver_connection))
+            yield postgresql.ask(cast(Any, pooled.driver_connection), patience.yields)
         finally:
             pooled.close()
 
@@ -208,7 +208,7 @@ def _translation(fault: Exception, engine: Engine) -> PacsbridgeError:
     if _is_data_fault(fault):
         return NotUnderstood(f"the index refuses the value ({type(fault).__name__})")
     if getattr(fault, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT or _sqlstate(fault) == _CANCELED:
-        return TooCostly("this takes longer than may be spent on one answer: ask for less")
+        return TooCostly("this takes longer than may be spent on one answer at the moment: ask for less")
     return Unavailable(_away(fault, engine))
 
 

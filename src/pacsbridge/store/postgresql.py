@@ -5,7 +5,8 @@ A server that is frozen, or behind a dead network, answers nothing at all; the d
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +19,9 @@ _CONNECT_SECONDS = 3
 _POOL_SECONDS = 5
 _WRITER_SECONDS = 60
 """How long a statement may take; a writer also waits for its turn."""
+
+_CANCEL_SECONDS = 1
+"""How long it may take to tell the server to end a statement."""
 
 _GRACE_SECONDS = 2
 """How much longer its answer may take before the server counts as frozen."""
@@ -37,33 +41,55 @@ _WRITER = (
 
 
 class Impatient(psycopg.Connection[Any]):
-    """`patience` is how many seconds the next answers may take; beyond it the connection is closed."""
+    """`patience` is how many seconds the next answers may take; beyond it the connection is closed.
+
+    `yields` is asked meanwhile: once it is True, the server is told to end the statement.
+    """
 
     patience: float = 3
     """Where nothing else is said: for a ping, a rollback, a look at one row."""
 
+    yields: Callable[[], bool] = staticmethod(lambda: False)
+
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """As in the base class, with a limit. Raises OperationalError."""
         try:
-            return super().wait(_limited(gen, self.patience), *arguments, **options)
+            return super().wait(_limited(gen, self.patience, self._look()), *arguments, **options)
         except _NoAnswer:
             self.pgconn.finish()
             raise
+
+    def _look(self) -> Callable[[], object]:
+        """Ends the statement, once."""
+        told = False
+
+        def look() -> None:
+            nonlocal told
+            if not told and self.yields():
+                told = True
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=_CANCEL_SECONDS)
+
+        return look
 
 
 class _NoAnswer(psycopg.OperationalError):
     """The server counts as frozen."""
 
 
-def _limited(exchange: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+def _limited(
+    exchange: Generator[Any, Any, Any], seconds: float, look: Callable[[], object]
+) -> Generator[Any, Any, Any]:
     """The driver's exchange with the server; at each look that finds nothing ready, it may be given up."""
     end = time.monotonic() + seconds
     try:
         wanted = next(exchange)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() > end:
-                raise _NoAnswer("no answer in time")
+            if not ready:
+                look()
+                if time.monotonic() > end:
+                    raise _NoAnswer("no answer in time")
             wanted = exchange.send(ready)
     except StopIteration as done:
         return done.value
@@ -92,7 +118,7 @@ def engine(url: URL) -> Engine:
     @event.listens_for(made, "checkin")
     def _rest(impatient: Any, _record: Any) -> None:
         if impatient is not None:
-            impatient.patience = Impatient.patience
+            impatient.patience, impatient.yields = Impatient.patience, Impatient.yields
 
     return made
 
@@ -109,9 +135,9 @@ def _prepared(connection: Connection) -> float:
     return math.inf
 
 
-def ask(impatient: Impatient) -> Ask:
-    """Asks PostgreSQL."""
-    impatient.patience = READER_SECONDS + _GRACE_SECONDS
+def ask(impatient: Impatient, yields: Callable[[], bool]) -> Ask:
+    """Asks PostgreSQL; `yields` ends a statement."""
+    impatient.patience, impatient.yields = READER_SECONDS + _GRACE_SECONDS, yields
 
     def ask_(statement: Sql) -> Sequence[tuple[Any, ...]]:
         return impatient.execute(statement.text.replace("?", "%s"), statement.values).fetchall()

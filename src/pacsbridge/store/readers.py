@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pacsbridge.store.sql import Ask, Sql
+from pacsbridge.store.sql import Ask, Patience, Sql
 
 _STATEMENTS = 500
 """How many statements a connection keeps prepared."""
@@ -53,17 +53,20 @@ class Readers:
             self._give_back(connection)
 
     @contextmanager
-    def session(self, seconds: float) -> Iterator[Ask]:
-        """Statements that see one moment, and have so many seconds together."""
+    def session(self, patience: Patience) -> Iterator[Ask]:
+        """Statements that see one moment."""
         connection = self._take()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience.seconds
+
+        def over() -> bool:
+            return time.monotonic() > deadline or patience.yields()
 
         def ask(statement: Sql) -> Sequence[tuple[Any, ...]]:
             return connection.execute(statement.text, statement.values).fetchall()
 
         try:
             connection.execute("BEGIN")
-            connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+            connection.set_progress_handler(over, _STEPS)
             yield ask
         finally:
             connection.set_progress_handler(None, 0)

@@ -6,10 +6,24 @@ whatever a client sent is a value. A `?` stands for a value.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 READER_SECONDS = 5
 """How long a statement that reads may take."""
+
+
+class Patience(NamedTuple):
+    """How long the statements of one session may take together.
+
+    `yields` is asked now and then while they run, by the thread that waits for them: True ends them at once.
+    """
+
+    seconds: float = READER_SECONDS
+    yields: Callable[[], bool] = lambda: False
+
+
+PATIENT = Patience()
+"""Nobody waits meanwhile."""
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -48,7 +48,7 @@ from pacsbridge.store.records import (
     Versions,
 )
 from pacsbridge.store.shelf import Shelf
-from pacsbridge.store.sql import READER_SECONDS, sql
+from pacsbridge.store.sql import PATIENT, Patience, sql
 from pacsbridge.store.upsert import upsert
 
 _SECOND = 1_000_000
@@ -314,14 +314,14 @@ class Store:
         """The current version of a resource, with its summary for a body."""
         return documents.summary(self._database.one, type_, id_)
 
-    def search(self, query: Query, seconds: float = READER_SECONDS) -> Page:
+    def search(self, query: Query, patience: Patience = PATIENT) -> Page:
         """One page of the resources that match. TooCostly when it takes longer than that."""
-        with self._database.asking(seconds) as ask:
+        with self._database.asking(patience) as ask:
             return search.search(ask, query, self._counts, self._shelf)
 
-    def history(self, past: Past, seconds: float = READER_SECONDS) -> Versions:
+    def history(self, past: Past, patience: Patience = PATIENT) -> Versions:
         """One page of versions, the newest first. TooCostly as `search`."""
-        with self._database.asking(seconds) as ask:
+        with self._database.asking(patience) as ask:
             return history.history(ask, past)
 
     def find(self, query: Find, after: finding.Position | None, limit: int, offset: int = 0) -> finding.Chunk:
