@@ -2,6 +2,7 @@
 
 import random
 import signal
+import statistics
 import struct
 import threading
 import time
@@ -180,25 +181,40 @@ def test_endurance(site: Site, numbers: Callable[..., float]) -> None:
     _work(site, chance, 1, 2_000)
     oracle.rest()
     before = oracle.resident()
-    end = time.monotonic() + numbers(15, 8 * 3600)
+    end, pace = time.monotonic() + numbers(15, 8 * 3600), numbers(0, 1)
     round_, sizes = 1, list[int]()
-    while time.monotonic() < end:
+    while (began := time.monotonic()) < end:
         round_ += 1
         _work(site, chance, round_, 2_000)
         sizes.append(oracle.resident())
-        over.wait(numbers(0, 0.1))
+        over.wait(max(0, began + pace - time.monotonic()))
     print(f"{round_} rounds, {before} MiB before, {sizes[-1]} MiB at the end")
     assert oracle.statuses.keys() == {SUCCESS}
     assert sizes[-1] < before + numbers(60, 100)
-    oracle.check(settled=True)
+    assert _hourly(sizes) < numbers(60, 1)
+    oracle.check(seconds=300, settled=True)
+
+
+HOUR = 3_600
+"""Rounds of an hour, at night."""
+
+
+def _hourly(sizes: Sequence[int]) -> float:
+    """MiB that an hour adds once the first is over; 0 where there is no second."""
+    later = sizes[HOUR:]
+    if len(later) < HOUR:
+        return 0.0
+    slope = statistics.linear_regression(range(len(later)), later).slope * HOUR
+    print(f"{slope:.2f} MiB an hour after the first: {sizes[:: HOUR // 4]}")
+    return slope
 
 
 def _work(site: Site, chance: random.Random, round_: int, size: int) -> None:
-    """Five associations of ten instances each, now and then one that breaks off, and some reads."""
+    """Five associations of ten instances each, two rounds a study, some break off; and some reads."""
     for number in range(5):
         line = site.dial()
         for place in range(10):
-            site.push(line, round_ * 100 + number * 10 + place, round_ % 50, size)
+            site.push(line, round_ * 100 + number * 10 + place, round_ // 2, size)
         if chance.random() < 0.05:
             _break_off(line, chance)
         else:
