@@ -219,6 +219,21 @@ def test_the_time_of_a_session_is_that_of_all_its_statements(tmp_path: Path) -> 
     database.close()
 
 
+def test_nobody_else_reads_the_files(tmp_path: Path) -> None:
+    """Neither the index nor its log, in a folder that everybody may enter, by the umask of most machines."""
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        store = Store("sqlite", tmp_path)
+        store.migrate()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+    assert modes.keys() >= {"index.sqlite", "index.sqlite-wal"}
+    assert set(modes.values()) == {0o600}
+
+
 def test_readers_of_many_threads(store: Store) -> None:
     """Each thread has its own view, and all can be closed while others wait."""
     store.publish([Draft("Patient", "p1", {"resourceType": "Patient", "id": "p1"})], NOW)

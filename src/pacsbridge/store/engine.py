@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,6 +26,9 @@ _POOL_SECONDS = 5
 
 _TURN_SECONDS = 10
 """How long a writer waits for others of its process, which may be waiting for a database that is away."""
+
+_PRIVATE = 0o600
+"""The mode of a new database, which its log takes over: patients are in it, whoever may enter the folder."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -154,7 +157,10 @@ def _resolved(url: str, data_dir: Path) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    file = Path(str(url.database))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # it opens, or says what is wrong, below
+        file.touch(_PRIVATE, exist_ok=False)
     engine = create_engine(
         url,
         hide_parameters=True,
