@@ -20,6 +20,7 @@ from pacsbridge.bridge.sources import Source
 from pacsbridge.store.overview import Backlog
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 from pacsbridge.web import letters, sources, why
 from pacsbridge.web.faults import answering
 from pacsbridge.web.guarding import guarded
@@ -62,7 +63,9 @@ class Site:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         settings = WebSettings("http://127.0.0.1/fhir", "http://127.0.0.1/dicomweb")
-        self._run(self._listen(Web(self.store, settings, self._executor, gate=gate, operations=operations)))
+        self._run(
+            self._listen(Web(self.store, settings, Turns(self._executor), gate=gate, operations=operations))
+        )
         self.session = requests.Session()
 
     def close(self) -> None:

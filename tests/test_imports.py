@@ -14,7 +14,7 @@ RINGS = (
     ("errors", "logs", "metrics"),
     ("kernel",),
     ("dicom", "store", "blobs", "remote", "tls"),
-    ("bridge", "access", "audit", "connections", "render"),
+    ("bridge", "access", "audit", "connections", "render", "turns"),
     ("dimse", "fhir", "dicomweb", "web", "httpd", "samples", "viewer"),
     ("config", "datadir"),
     ("securing",),

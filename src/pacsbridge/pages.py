@@ -1,7 +1,6 @@
 """The pages of a configuration: what they show, whom they let in, what they may try."""
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from functools import partial
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +15,7 @@ from pacsbridge.remote.qido import rows_of
 from pacsbridge.remote.settings import ArchiveSettings
 from pacsbridge.render.pool import missing
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 from pacsbridge.web.oauth import CodeFlow
 from pacsbridge.web.operations import Operations
 from pacsbridge.web.service import Web, WebSettings
@@ -24,7 +24,7 @@ from pacsbridge.web.service import Web, WebSettings
 def web_service(
     settings: Config,
     store: Store,
-    executor: Executor,
+    turns: Turns,
     gate: Gate | None,
     archives: Sequence[Connection],
     operations: Operations,
@@ -34,7 +34,7 @@ def web_service(
     return Web(
         store,
         web_settings(settings, secret),
-        executor,
+        turns,
         gate,
         operations,
         Probe(_places(settings, archives)),

@@ -5,7 +5,7 @@ serve     store ─ intake (packs, indexer) ─ publisher ─ commitments ─ HT
 
 import gc
 import os
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
@@ -39,6 +39,7 @@ from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reaso
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.httpd import HttpServer
 from pacsbridge.tls.renewal import Renewal
+from pacsbridge.turns import Turns
 from pacsbridge.web.app import add_pages
 from pacsbridge.web.operations import Operations
 from pacsbridge.web.service import Web
@@ -46,11 +47,6 @@ from pacsbridge.web.service import Web
 log = structlog.get_logger("pacsbridge.runtime")
 
 _HTTP_THREADS = 8
-
-
-def _turns(*, embedded: bool) -> int:
-    """How many searches are worked on at once: for an embedded one each takes a processor of this machine."""
-    return min(_HTTP_THREADS, max(2, os.cpu_count() or 1)) if embedded else _HTTP_THREADS
 
 
 def settle() -> None:
@@ -191,10 +187,9 @@ class Runtime:
 
     def _http(self, parts: ExitStack) -> HttpServer:
         settings = self.settings
-        executor = ThreadPoolExecutor(_HTTP_THREADS, "http")
-        parts.callback(executor.shutdown)
+        turns = self._turns(parts)
         secret = sha256(b"cursors:" + opening.id_key(settings, self.store)).digest()
-        fhir = wiring.fhir_settings(settings, secret, _turns(embedded=self.store.embedded))
+        fhir = wiring.fhir_settings(settings, secret)
         dicomweb = wiring.dicomweb_settings(settings)
         front = wiring.front(settings, self._tls.http)
         if front.gate is not None:
@@ -208,7 +203,7 @@ class Runtime:
             "/fhir": fhir_app(
                 self.store,
                 fhir,
-                executor,
+                turns,
                 self._asking(parts),
                 front.gate,
                 witness,
@@ -218,7 +213,7 @@ class Runtime:
                 self.store,
                 self.intake.packs,
                 dicomweb,
-                executor,
+                turns,
                 entrance,
                 self._proxy(parts),
                 front.gate,
@@ -232,14 +227,21 @@ class Runtime:
             "index": self.intake.indexer.fault,
             **({} if audit is None else {"audit": audit.recorder.fault}),
         }
-        service = self._pages(parts, executor, front.gate, secret)
+        service = self._pages(parts, turns, front.gate, secret)
         mount = partial(add_pages, service, witness)
         return HttpServer(settings.fhir.host, settings.fhir.port, applications, checks, front, witness, mount)
 
-    def _pages(self, parts: ExitStack, executor: Executor, gate: Gate | None, secret: bytes) -> Web:
+    def _turns(self, parts: ExitStack) -> Turns:
+        """Threads of HTTP; a search of an embedded database takes one of this machine's processors."""
+        executor = ThreadPoolExecutor(_HTTP_THREADS, "http")
+        parts.callback(executor.shutdown)
+        processors = max(2, os.cpu_count() or 1) if self.store.embedded else _HTTP_THREADS
+        return Turns(executor, self.settings.limits.turn_seconds, min(_HTTP_THREADS, processors))
+
+    def _pages(self, parts: ExitStack, turns: Turns, gate: Gate | None, secret: bytes) -> Web:
         """What the pages share."""
         operations = self._operating(parts)
-        return pages.web_service(self.settings, self.store, executor, gate, self.archives, operations, secret)
+        return pages.web_service(self.settings, self.store, turns, gate, self.archives, operations, secret)
 
     def _operating(self, parts: ExitStack) -> Operations:
         """What the pages of operators look at, and set in motion."""

@@ -109,15 +109,13 @@ def publication(settings: Config, id_key: bytes) -> Publication:
     )
 
 
-def fhir_settings(settings: Config, cursor_secret: bytes, turns: int) -> FhirSettings:
-    """The settings of the FHIR API; `cursor_secret` seals its links, `turns` are taken at once."""
+def fhir_settings(settings: Config, cursor_secret: bytes) -> FhirSettings:
+    """The settings of the FHIR API; `cursor_secret` seals its links."""
     return FhirSettings(
         settings.fhir.base_url,
         __version__,
         default_count=settings.fhir.default_count,
         max_count=settings.fhir.max_count,
-        turns=turns,
-        turn_seconds=settings.fhir.turn_seconds,
         max_body=settings.limits.http_body_bytes,
         body_seconds=settings.limits.http_body_seconds,
         access_log=settings.log.requests,

@@ -56,6 +56,7 @@ from pacsbridge.httpd import HttpServer
 from pacsbridge.kernel.model import Facts
 from pacsbridge.store.records import Arrival, Draft, microseconds
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 
 Resource = dict[str, Any]
 
@@ -392,7 +393,7 @@ def serve_ours(control: Connection, folder: Path, port: int, log: Path | None, k
     executor = ThreadPoolExecutor(THREADS, "http")
     store = open_store(folder)
     settings = FhirSettings(f"http://{HOST}:{port}/fhir", access_log=log is not None)
-    app = fhir_app(store, settings, executor)
+    app = fhir_app(store, settings, Turns(executor))
     if not keeping:
         app[SERVICE].recent.get = lambda *_arguments: None  # type: ignore[method-assign]
     server = HttpServer(HOST, port, {"/fhir": app}, {})

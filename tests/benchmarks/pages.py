@@ -25,6 +25,7 @@ import fhir_api
 import requests
 
 from pacsbridge.httpd import HttpServer
+from pacsbridge.turns import Turns
 from pacsbridge.web.app import add_pages
 from pacsbridge.web.service import Web, WebSettings
 
@@ -42,7 +43,7 @@ def served(folder: Path) -> Iterator[str]:
     settings = WebSettings("http://127.0.0.1/fhir", "http://127.0.0.1/dicomweb", access_log=False)
     with ThreadPoolExecutor(4) as executor:
         server = HttpServer(
-            "127.0.0.1", 0, {}, {}, pages=partial(add_pages, Web(store, settings, executor), None)
+            "127.0.0.1", 0, {}, {}, pages=partial(add_pages, Web(store, settings, Turns(executor)), None)
         )
         server.start()
         yield f"http://127.0.0.1:{server.port}"

@@ -24,6 +24,7 @@ from pacsbridge.kernel.identity import Context
 from pacsbridge.render.pool import Limits
 from pacsbridge.store.records import Arrival
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -169,7 +170,9 @@ def bridge(
 
         def make_app(url: str) -> web.Application:
             settings = DicomwebSettings(url, stall_seconds, render=render)
-            return dicomweb_app(store, packs, settings, executor, proxy=make_proxy(store), gate=guarding)
+            return dicomweb_app(
+                store, packs, settings, Turns(executor), proxy=make_proxy(store), gate=guarding
+            )
 
         patience = Patience(stall=stall_seconds)
         thread = threading.Thread(target=serve, args=(make_app, ready, stop, patience), name="dicomweb")

@@ -34,6 +34,7 @@ from pacsbridge.dicomweb.receiving import Entrance
 from pacsbridge.errors import NotUnderstood, TooCostly, Unavailable
 from pacsbridge.store.records import Held
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 
 from .conftest import CT, EXPLICIT, STUDY, Bridge, dataset, element, serve
 
@@ -104,7 +105,9 @@ def desk(tmp_path: Path, settings: Mapping[str, Any], min_free_bytes: int) -> It
 
         def make_app(url: str) -> web.Application:
             entrance = Entrance(intake, sources.of_uri(STOW_URI))
-            return dicomweb_app(store, intake.packs, DicomwebSettings(url, **settings), executor, entrance)
+            return dicomweb_app(
+                store, intake.packs, DicomwebSettings(url, **settings), Turns(executor), entrance
+            )
 
         thread = threading.Thread(target=serve, args=(make_app, ready, stop), name="dicomweb")
         thread.start()
@@ -726,7 +729,7 @@ def test_work_is_finished_before_it_is_left() -> None:
 
     async def run() -> None:
         with ThreadPoolExecutor(1) as executor:
-            app = dicomweb_app(MISSING, MISSING, DicomwebSettings("http://x"), executor, MISSING)  # type: ignore[arg-type]
+            app = dicomweb_app(MISSING, MISSING, DicomwebSettings("http://x"), Turns(executor), MISSING)  # type: ignore[arg-type]
             task = asyncio.create_task(app[store_module.STORING].call(work))
             await asyncio.to_thread(begun.wait, 10)
             task.cancel()

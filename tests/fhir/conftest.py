@@ -21,6 +21,7 @@ from pacsbridge.kernel.query import Query
 from pacsbridge.store.records import Arrival, Document, Draft, Page, Version, Versions, microseconds
 from pacsbridge.store.sql import PATIENT, Patience
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 
 BASE = "http://fhir.example/fhir"
 START = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
@@ -127,6 +128,7 @@ class Server:
         asking: Any = None,
         gate: Any = None,
         audit: tuple[Any, Any] = (None, None),
+        turn_seconds: float = 1.0,
         **settings: Any,
     ) -> None:
         self.store = store
@@ -136,6 +138,7 @@ class Server:
         self.port = port
         self.base = f"http://127.0.0.1:{port}/fhir" if port else BASE
         self._executor = ThreadPoolExecutor(2)
+        self._turns = Turns(self._executor, turn_seconds)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -158,7 +161,7 @@ class Server:
     async def _listen(self, settings: FhirSettings) -> None:
         app = web.Application()
         more = (self._asking, self._gate, *self._audit)
-        app.add_subapp("/fhir", fhir_app(self.store, settings, self._executor, *more))
+        app.add_subapp("/fhir", fhir_app(self.store, settings, self._turns, *more))
         self._runner = web.AppRunner(app, auto_decompress=False)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

@@ -6,8 +6,8 @@ from typing import Any
 import fhirkit
 import pytest
 
-from pacsbridge.fhir.turns import Turn
 from pacsbridge.store.sql import Patience
+from pacsbridge.turns import Turn
 
 BASE = "http://fhir.example/fhir"
 SUBSETTED = "SUBSETTED"

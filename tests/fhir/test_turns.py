@@ -10,11 +10,11 @@ from contextlib import closing
 import pytest
 
 from pacsbridge.errors import Unavailable
-from pacsbridge.fhir.turns import Turn, Turns
 from pacsbridge.kernel.query import Query
 from pacsbridge.store.records import Page
 from pacsbridge.store.sql import PATIENT, Patience
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turn, Turns
 
 from .conftest import Server
 

@@ -14,6 +14,7 @@ from chromium_peer import Page as Browser
 from chromium_peer import browser
 
 from pacsbridge.manual.book import ORDER, pages
+from pacsbridge.turns import Turns
 from pacsbridge.web import manual
 from pacsbridge.web.faults import answering
 from pacsbridge.web.guarding import guarded
@@ -45,7 +46,7 @@ def origin() -> Iterator[str]:
 async def _started(executor: ThreadPoolExecutor) -> web.AppRunner:
     app = web.Application(middlewares=[answering()])
     settings = WebSettings("http://127.0.0.1/fhir", "http://127.0.0.1/dicomweb")
-    app[SERVICE] = Web(None, settings, executor, manual=pages)  # type: ignore[arg-type]
+    app[SERVICE] = Web(None, settings, Turns(executor), manual=pages)  # type: ignore[arg-type]
     for route in (Route("GET", "/static/{digest}/{name}", static, everybody=True), *manual.ROUTES):
         app.router.add_get(route.path, guarded(route))
     runner = web.AppRunner(app)

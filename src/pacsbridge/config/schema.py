@@ -45,12 +45,6 @@ class Fhir:
     )
     default_count: int = key(kinds.whole(1, 10_000), 50, "Entries a page, where the client doesn't say.")
     max_count: int = key(kinds.whole(1, 10_000), 1000, "Entries a page at most.")
-    turn_seconds: float = key(
-        kinds.number(0.1, 3600),
-        1.0,
-        "How long a request waits for a thread where more is asked than can be answered, "
-        "and how long it keeps one while others wait; then it is 503.",
-    )
     id_form: str = key(
         kinds.choice("uid", "hash"),
         "uid",
@@ -271,6 +265,12 @@ class Limits:
         kinds.whole(10, 100_000),
         500,
         "HTTP connections at a time; beyond, who has no request or a slow body makes room, else it is 503.",
+    )
+    turn_seconds: float = key(
+        kinds.number(0.1, 3600),
+        1.0,
+        "How long a search waits for its turn where more is asked than can be answered, "
+        "and how long it keeps it while others wait; then it is 503.",
     )
     http_head_seconds: float = key(
         kinds.number(0.1, 3600), 15.0, "How long the head of an HTTP request may take, and a TLS handshake."

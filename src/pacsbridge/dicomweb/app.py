@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Executor
 
 from aiohttp import web
 
@@ -27,6 +26,7 @@ from pacsbridge.dicomweb.store import store as store_instances
 from pacsbridge.dicomweb.stream import Courier
 from pacsbridge.render.pool import Pool, missing
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -55,13 +55,13 @@ def dicomweb_app(
     store: Store,
     packs: Packs,
     settings: DicomwebSettings,
-    executor: Executor,
+    turns: Turns,
     entrance: Entrance | None = None,
     proxy: Proxy | None = None,
     gate: Gate | None = None,
     witness: Witness | None = None,
 ) -> web.Application:
-    """The application to be mounted under `/dicomweb`; `executor` runs all that blocks.
+    """The application to be mounted under `/dicomweb`; `turns` runs all that blocks.
 
     `entrance`: where stored instances go; without it there is no storing (501). `proxy`: what reads archives.
     `gate` knows callers by their tokens; without it everybody may have everything.
@@ -71,9 +71,9 @@ def dicomweb_app(
     audit = [] if witness is None else [audited(witness, teller(witness))]
     app = web.Application(middlewares=[*audit, answer_faults, *guards])
     app.on_response_prepare.append(mark)
-    courier = Courier(packs, executor)
+    courier = Courier(packs, turns.executor)
     describing = asyncio.Semaphore(settings.metadata_jobs)
-    app[SERVICE] = Service(store, packs, settings, executor, courier, describing)
+    app[SERVICE] = Service(store, packs, settings, turns, courier, describing)
     app[SHELF] = Shelf()
     app.router.add_routes([web.get(path, handler) for path, handler in READS.items()])
     _add_storing(app, entrance)

@@ -19,6 +19,7 @@ from pacsbridge.dicomweb.target import Target, resource_url, target
 from pacsbridge.kernel.model import Level
 from pacsbridge.kernel.qido import Search, search
 from pacsbridge.kernel.query_keys import RETRIEVE_URL, UNIQUE
+from pacsbridge.turns import Turn
 
 _LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
 _NAMES: Mapping[str, Level] = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.INSTANCE}
@@ -36,7 +37,7 @@ async def search_studies(request: web.Request) -> web.StreamResponse:
     named = _named(target(request.match_info)) if request.match_info else {}
     asked = search(level, request.query.items(), named, service.settings.max_results)
     asked = replace(asked, find=within(asked.find, request.get(STUDIES)))
-    body, warnings = await service.call(partial(_answer, service, asked, proxied=PROXY in request.app))
+    body, warnings = await service.turns.take(partial(_answer, service, asked, proxied=PROXY in request.app))
     headers = [("Warning", f'299 pacsbridge "{warning}"') for warning in dict.fromkeys(warnings)]
     headers.append(("Cache-Control", "private, no-cache"))
     if body is None:
@@ -48,12 +49,14 @@ def _named(within: Target) -> Mapping[Level, str]:
     return dict(zip(_LEVELS, within.uids, strict=False))
 
 
-def _answer(service: Service, asked: Search, *, proxied: bool) -> tuple[bytes | None, Sequence[str]]:
+def _answer(
+    service: Service, asked: Search, turn: Turn, *, proxied: bool
+) -> tuple[bytes | None, Sequence[str]]:
     """The array, None where it would be empty, and warnings; blocks.
 
     `proxied`: what only archives hold can be retrieved here too.
     """
-    records, more = first(service.store, asked.find, asked.limit, asked.offset)
+    records, more = first(service.store, asked.find, asked.limit, asked.offset, turn.patience)
     warnings = [*asked.warnings, *((_MORE,) if more else ())]
     if not records:
         return None, warnings

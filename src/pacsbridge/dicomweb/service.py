@@ -1,8 +1,7 @@
-"""What the handlers share: the store, the packs, the executor; conditional answers."""
+"""What the handlers share: the store, the packs, the turns; conditional answers."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
@@ -13,6 +12,7 @@ from pacsbridge.blobs.packs import Packs
 from pacsbridge.dicomweb.stream import Courier
 from pacsbridge.render.pool import Limits
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 
 T = TypeVar("T")
 
@@ -48,13 +48,13 @@ class Service:
     store: Store
     packs: Packs
     settings: DicomwebSettings
-    executor: Executor
+    turns: Turns
     courier: Courier
     describing: asyncio.Semaphore
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the executor."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        """Run blocking work in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.turns.executor, work)
 
 
 SERVICE = web.AppKey("pacsbridge_dicomweb", Service)

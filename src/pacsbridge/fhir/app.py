@@ -1,7 +1,6 @@
 """The FHIR application: the route table as aiohttp's router and handlers."""
 
 import asyncio
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 
 import orjson
@@ -21,23 +20,23 @@ from pacsbridge.fhir.parameters import of_bundle, of_form, of_url
 from pacsbridge.fhir.recent import Recent
 from pacsbridge.fhir.routes import ROUTES, Route
 from pacsbridge.fhir.service import SERVICE, Answer, Asked, Asking, FhirSettings, Pairs, Service
-from pacsbridge.fhir.turns import Turn, Turns
 from pacsbridge.kernel.capability import capability_statement
 from pacsbridge.kernel.search_parameters import PARAMETERS, SEARCHED
 from pacsbridge.store.audit import AuditLog
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turn, Turns
 
 
 def fhir_app(
     store: Store,
     settings: FhirSettings,
-    executor: Executor,
+    turns: Turns,
     asking: Asking | None = None,
     gate: Gate | None = None,
     witness: Witness | None = None,
     audit: AuditLog | None = None,
 ) -> web.Application:
-    """The application to be mounted under `/fhir`; `executor` runs all that blocks.
+    """The application to be mounted under `/fhir`; `turns` runs all that blocks.
 
     `asking` asks archives for what a search does not find, `gate` knows callers by their tokens; without it
     everybody may have everything. `witness` hears what happens, `audit` is the log that can be searched.
@@ -55,7 +54,6 @@ def fhir_app(
     )
     description = openapi(settings.base_url, settings.software_version, tokens=gate is not None, types=types)
     documents = (orjson.dumps(statement), orjson.dumps(description))
-    turns = Turns(executor, settings.turn_seconds, settings.turns)
     service = Service(store, settings, turns, *documents, Recent(store), asking, audit)
     app[SERVICE] = service
     for route in ROUTES:

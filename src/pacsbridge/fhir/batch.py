@@ -13,10 +13,10 @@ from pacsbridge.errors import Absent, NotSupported, NotUnderstood, TooLarge
 from pacsbridge.fhir.parameters import decoded
 from pacsbridge.fhir.routes import ROUTES, Route
 from pacsbridge.fhir.service import Answer, Asked, Service
-from pacsbridge.fhir.turns import Turn
 from pacsbridge.kernel.bundles import batch_response, response
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import moment
+from pacsbridge.turns import Turn
 
 Told = Callable[[Exception], tuple[int, Mapping[str, Any]]]
 """The status and the OperationOutcome of what was raised."""

@@ -7,7 +7,6 @@ import orjson
 from pacsbridge.access.confining import check_read, confined, confined_past, shown, shown_versions
 from pacsbridge.errors import Absent, Gone, NotSupported, NotUnderstood, TooCostly
 from pacsbridge.fhir.service import Answer, Asked, Asking, Service
-from pacsbridge.fhir.turns import Turn
 from pacsbridge.kernel import bundles, search_results
 from pacsbridge.kernel.bundles import Ends, Entry, PastEntry
 from pacsbridge.kernel.elements import needs_whole, part
@@ -18,6 +17,7 @@ from pacsbridge.kernel.search_parameters import PARAMETERS
 from pacsbridge.store.publishing import instant
 from pacsbridge.store.records import Document, Found, Page, Version
 from pacsbridge.store.sql import Patience
+from pacsbridge.turns import Turn
 
 HURRIED_COUNT = 100
 """Entries of a page that is still small."""

@@ -10,13 +10,13 @@ from aiohttp import web
 from pacsbridge.access.rights import Access, sealing
 from pacsbridge.errors import Absent, TooCostly
 from pacsbridge.fhir.recent import Recent
-from pacsbridge.fhir.turns import HURRIED, Turn, Turns
 from pacsbridge.kernel.query import Form, Query
 from pacsbridge.kernel.query_parsing import SearchSettings
 from pacsbridge.store.audit import AuditLog
 from pacsbridge.store.records import Version
 from pacsbridge.store.shelf import Shelf
 from pacsbridge.store.store import Store
+from pacsbridge.turns import HURRIED, Turn, Turns
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -26,17 +26,13 @@ class FhirSettings:
     """`base_url`: the absolute URL of this API without a trailing slash, as clients reach it.
 
     Counts are entries a page, `max_batch` those of a batch; `max_body` is in bytes, `body_seconds` how long a
-    client may take to send one. Of requests that take long `turns` are worked on at once; `turn_seconds` is
-    how long one waits for its turn, and keeps it from others. `cursor_secret` seals the links from page to
-    page.
+    client may take to send one. `cursor_secret` seals the links from page to page.
     """
 
     base_url: str
     software_version: str = "0"
     default_count: int = 50
     max_count: int = 1000
-    turns: int = 2
-    turn_seconds: float = 1.0
     max_batch: int = 100
     max_body: int = 1 << 20
     body_seconds: float = 15.0

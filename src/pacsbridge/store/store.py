@@ -324,9 +324,16 @@ class Store:
         with self._database.asking(patience) as ask:
             return history.history(ask, past)
 
-    def find(self, query: Find, after: finding.Position | None, limit: int, offset: int = 0) -> finding.Chunk:
+    def find(
+        self,
+        query: Find,
+        after: finding.Position | None,
+        limit: int,
+        offset: int = 0,
+        patience: Patience = PATIENT,
+    ) -> finding.Chunk:
         """The next records that a C-FIND or QIDO-RS query asks for, from at most `limit` rows. TooCostly."""
-        with self._database.asking() as ask:
+        with self._database.asking(patience) as ask:
             return finding.chunk(ask, self._states_with_attributes, query, after, limit, offset)
 
     def _states_with_attributes(self, pks: Sequence[int]) -> Mapping[int, StudyState]:

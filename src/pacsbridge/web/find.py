@@ -17,6 +17,7 @@ from pacsbridge.access.sessions import name_of
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel.query_parsing import CURSOR, parse
 from pacsbridge.store.records import Page
+from pacsbridge.turns import Turn
 from pacsbridge.web import asking
 from pacsbridge.web.asking import FIELDS, SORT, SORTS, Asked
 from pacsbridge.web.auditing import QUERY
@@ -70,7 +71,7 @@ async def _answer(request: web.Request, pairs: Pairs) -> web.StreamResponse:
     asked = asking.read(pairs)
     request[QUERY] = urlencode(asked.turned()) or f"{SORT}={asked.sort}"
     try:
-        found, scope = await service.call(partial(_found, service, asked, access_of(request)))
+        found, scope = await service.turns.take(partial(_found, service, asked, access_of(request)))
     except NotUnderstood as exc:
         fault = (asking.field_of(exc.parameter, asked), _said(exc))
         shown_ = _shown(request, asked, Page(()), "")
@@ -85,12 +86,13 @@ def _said(exc: NotUnderstood) -> str:
     return f"{where}{exc}"
 
 
-def _found(service: Web, asked: Asked, access: Access | None) -> tuple[Page, str]:
+def _found(service: Web, asked: Asked, access: Access | None, turn: Turn) -> tuple[Page, str]:
     """One page of studies, and what its links are sealed for; blocks. Raises NotUnderstood, Forbidden."""
     settings = service.settings.search(access, asked.sort)
     query = parse("ImagingStudy", asking.parameters(asked), settings, strict=True)
     query = replace(query, sort=asked.order or query.sort)
-    return shown(service.store.search(confined(query, access, settings)), access), query.scope
+    found = service.store.search(confined(query, access, settings), turn.patience)
+    return shown(found, access), query.scope
 
 
 def _shown(request: web.Request, asked: Asked, found: Page, scope: str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""What the pages share: the store, the settings, the sessions and the executor."""
+"""What the pages share: the store, the settings, the sessions and the turns."""
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeVar
@@ -15,6 +14,7 @@ from pacsbridge.access.sessions import Sessions
 from pacsbridge.bridge.probing import Probe
 from pacsbridge.kernel.query_parsing import SearchSettings
 from pacsbridge.store.store import Store
+from pacsbridge.turns import Turns
 from pacsbridge.web.kept import Kept
 from pacsbridge.web.manual_search import Page
 from pacsbridge.web.oauth import CodeFlow
@@ -62,7 +62,7 @@ class Web:
 
     store: Store
     settings: WebSettings
-    executor: Executor
+    turns: Turns
     gate: Gate | None = None
     operations: Operations | None = None
     probe: Probe | None = None
@@ -81,8 +81,8 @@ class Web:
         return uri if self.operations is None else self.operations.name_of(uri)
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the executor."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        """Run blocking work in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.turns.executor, work)
 
 
 SERVICE = web.AppKey("pacsbridge_web", Web)

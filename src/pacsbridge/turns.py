@@ -37,8 +37,8 @@ HURRIED = Turn(Patience(0.004), hurried=True)
 class Turns:
     """At most so many requests at once in threads, each for so many seconds, or as long as nobody waits."""
 
-    def __init__(self, executor: Executor, seconds: float, most: int) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, seconds: float = 1.0, most: int = 2) -> None:
+        self.executor = executor
         self._seconds = seconds
         self._places = asyncio.Semaphore(most)
         self._waiting = 0
@@ -60,7 +60,7 @@ class Turns:
     async def _taken(self, work: Callable[[Turn], T], until: float) -> T:
         loop = asyncio.get_running_loop()
         place = _Place(loop, self._places)
-        future = self._executor.submit(self._work, work, place)
+        future = self.executor.submit(self._work, work, place)
         future.add_done_callback(lambda _done: place.leave())
         late = loop.call_at(until, future.cancel)
         try:
