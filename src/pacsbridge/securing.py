@@ -10,8 +10,9 @@ from pacsbridge.config import Config
 from pacsbridge.config.dimse import Peer
 from pacsbridge.config.sources import Source
 from pacsbridge.tls import contexts
-from pacsbridge.tls.certificates import Identity, Place, certificates, check_key
+from pacsbridge.tls.certificates import Identity, ListPlace, Place, certificates, check_key
 from pacsbridge.tls.contexts import Files, Renewable
+from pacsbridge.tls.revocation import revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,14 @@ def check_source(source: Source) -> None:
 
 
 def all_files(settings: Config) -> Iterator[Files]:
-    """Every certificate and key that the configuration names."""
+    """Every certificate, key and revocation list that the configuration names."""
     yield _dimse_files(settings)
     yield _http_files(settings)
     yield from _others(settings)
 
 
 def places(settings: Config) -> list[Place]:
-    """Every file of certificates among them."""
+    """Every file of certificates and of revocation lists among them."""
     return [place for files in all_files(settings) for place in files.places]
 
 
@@ -108,18 +109,21 @@ def _others(settings: Config) -> Iterator[Files]:
 
 def _dimse_files(settings: Config) -> Files:
     tls = settings.dimse.tls
-    return Files(_own("dimse.tls.", tls.certificate, tls.key), _trusted("dimse.tls.ca", tls.ca))
+    own, trusted = _own("dimse.tls.", tls.certificate, tls.key), _trusted("dimse.tls.ca", tls.ca)
+    return Files(own, trusted, _revoked("dimse.tls.crl", tls.crl, trusted))
 
 
 def _http_files(settings: Config) -> Files:
     tls = settings.fhir.tls
-    return Files(_own("fhir.tls.", tls.certificate, tls.key), _trusted("fhir.tls.ca", tls.ca))
+    own, trusted = _own("fhir.tls.", tls.certificate, tls.key), _trusted("fhir.tls.ca", tls.ca)
+    return Files(own, trusted, _revoked("fhir.tls.crl", tls.crl, trusted))
 
 
 def _syslog_files(settings: Config) -> Files:
     audit = settings.audit
     own = _own("audit.syslog_", audit.syslog_certificate, audit.syslog_key)
-    return Files(own, _trusted("audit.syslog_ca", audit.syslog_ca))
+    trusted = _trusted("audit.syslog_ca", audit.syslog_ca)
+    return Files(own, trusted, _revoked("audit.syslog_crl", audit.syslog_crl, trusted))
 
 
 def _source_files(source: Source) -> Files:
@@ -139,8 +143,15 @@ def _trusted(key: str, path: Path | None, source: str = "") -> Place | None:
     return None if path is None else Place(key, path, source, trusted=True)
 
 
+def _revoked(key: str, path: Path | None, issuers: Place | None) -> ListPlace | None:
+    """Lists say nothing without the authorities whose they are."""
+    return None if path is None or issuers is None else ListPlace(key, path, issuers=issuers)
+
+
 def _check(files: Files) -> None:
     if files.own is not None:
         check_key(files.own)
     if files.trusted is not None:
         certificates(files.trusted)
+    if files.revoked is not None:
+        revocations(files.revoked)

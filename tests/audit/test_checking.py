@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trustme
 from audit_receivers import Receiver, Server
+from certificate_site import Site
 from click.testing import CliRunner
 
 from pacsbridge.cli import main
@@ -89,6 +90,29 @@ def test_tls(check: Check, secure: Receiver, authority: trustme.CA, tmp_path: Pa
     code, line = check(syslog_url=url)
     assert (code, line) == (1, "FAILED audit.syslog_url: syslog: its certificate is not trusted")
     assert secure.messages == []
+
+
+def test_a_revoked_receiver(check: Check, tmp_path: Path) -> None:
+    """One that is on the list of its authority gets nothing, nor does anybody once the list has ended."""
+    site = Site(tmp_path)
+    theirs = site.issue("theirs")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*theirs)
+    receiver = Receiver(context=context)
+    url = f"tls://127.0.0.1:{receiver.port}"
+    for crl, said in (
+        (site.revoke(name="good"), ""),
+        (site.revoke(theirs, name="bad"), "its certificate is revoked"),
+        (
+            site.revoke(days=(-9, -1), name="old"),
+            "the revocation list of its certificate's authority has expired",
+        ),
+    ):
+        code, line = check(syslog_url=url, syslog_ca=site.ca, syslog_crl=crl)
+        assert code == bool(said)
+        assert line.endswith(f"syslog: {said}" if said else "takes connections (TLSv1.3)")
+    receiver.close()
+    assert receiver.messages == []
 
 
 def test_who_speaks_no_tls(check: Check) -> None:

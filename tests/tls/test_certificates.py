@@ -18,9 +18,10 @@ from cryptography.x509.oid import NameOID
 
 from pacsbridge.errors import Misconfigured
 from pacsbridge.tls import contexts
-from pacsbridge.tls.certificates import Identity, Place, check_key, standing
+from pacsbridge.tls.certificates import Identity, Place, check_key
 from pacsbridge.tls.contexts import Files
 from pacsbridge.tls.pins import shows
+from pacsbridge.tls.standing import standing
 
 
 def identity(certificate: Path, key: Path) -> Identity:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from pacsbridge import metrics
 from pacsbridge.tls import contexts
-from pacsbridge.tls.certificates import Identity, Place
+from pacsbridge.tls.certificates import Identity, ListPlace, Place
 from pacsbridge.tls.contexts import Files
 from pacsbridge.tls.failures import REASONS, SILENT, Failures, why
 
@@ -19,10 +19,11 @@ SECONDS = 30
 
 
 def files(site: Site) -> Files:
-    """Ours, and the authority of callers."""
-    own = site.issue("own")
+    """Ours, the authority of callers, and its list."""
+    own, lost = site.issue("own"), site.issue("lost")
     identity = Identity(Place("fhir.tls.certificate", own.certificate), Place("fhir.tls.key", own.key))
-    return Files(identity, Place("fhir.tls.ca", site.ca, trusted=True))
+    trusted = Place("fhir.tls.ca", site.ca, trusted=True)
+    return Files(identity, trusted, ListPlace("fhir.tls.crl", site.revoke(lost), issuers=trusted))
 
 
 def calling(site: Site, *, shows: Site | None = None, days: tuple[float, float] = (-1, 9)) -> ssl.SSLContext:
@@ -46,6 +47,13 @@ def stranger(site: Site) -> ssl.SSLContext:
 def late(site: Site) -> ssl.SSLContext:
     """With one that has ended."""
     return calling(site, shows=site, days=(-9, -1))
+
+
+def revoked(site: Site) -> ssl.SSLContext:
+    """With one that is on the list."""
+    context = calling(site)
+    context.load_cert_chain(site.folder / "lost.pem", site.folder / "lost.key")
+    return context
 
 
 def doubtful(site: Site) -> ssl.SSLContext:
@@ -74,6 +82,7 @@ CALLERS: dict[Callable[[Site], ssl.SSLContext] | bytes | None, str] = {
     anonymous: "no certificate",
     stranger: "certificate not trusted",
     late: "certificate not valid now",
+    revoked: "certificate revoked",
     doubtful: "refused by the caller",
     old: "old TLS",
     weak: "no cipher in common",

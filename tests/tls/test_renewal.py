@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from pacsbridge import metrics
 from pacsbridge.tls import contexts
-from pacsbridge.tls.certificates import Identity, Place
+from pacsbridge.tls.certificates import Identity, ListPlace, Place
 from pacsbridge.tls.contexts import Files, Renewable
 from pacsbridge.tls.renewal import Renewal
 
@@ -150,6 +150,22 @@ def test_the_end_is_told_every_day(site: Site, clock: Clock, case: str) -> None:
     }
     found = metrics.TLS_NOT_AFTER.labels("source.certificate", "main-pacs")._value.get()
     assert datetime.fromtimestamp(found, UTC).isoformat() == lines[0]["until"]
+
+
+def test_the_end_of_a_list_is_told_at_once(site: Site, clock: Clock) -> None:
+    """Lists are good for days or hours: nobody is let in from that moment on, and the log says so then."""
+    place = ListPlace("dimse.tls.crl", site.revoke(days=(-1, 0.5)), issuers=Place("dimse.tls.ca", site.ca))
+    renewal = Renewal([], [place], pace=clock, clock=clock)
+    with capture_logs() as lines:
+        renewal.start()
+        renewal.stop()
+        for _ in range(20):
+            clock.now += 3600
+            renewal.look()
+    assert [one["log_level"] for one in lines] == ["info", "error"]
+    assert lines[1]["reason"].startswith(f"dimse.tls.crl: {place.path} expired on ")
+    found = metrics.TLS_NOT_AFTER.labels("dimse.tls.crl", "")._value.get()
+    assert clock.now - 9 * 3600 < found < clock.now - 7 * 3600
 
 
 def test_a_thread_looks(pair: Pair, site: Site, wait_until: Callable[..., None]) -> None:

@@ -16,7 +16,7 @@ from pacsbridge.runtime import Runtime
 @click.command()
 @config_option
 def serve(file: Path | None) -> None:
-    """Run everything until SIGTERM or SIGINT; SIGHUP reads the certificates anew."""
+    """Run everything until SIGTERM or SIGINT; SIGHUP reads certificates and revocation lists anew."""
     with answering():
         settings = settings_of(file)
         running = Runtime(settings)

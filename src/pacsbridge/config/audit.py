@@ -28,6 +28,12 @@ class Audit:
         example="/etc/ssl/hospital-ca.pem",
         derived="those of the system",
     )
+    syslog_crl: Path | None = key(
+        kinds.PATH,
+        None,
+        "The revocation lists of these authorities, in PEM.",
+        example="/etc/ssl/hospital.crl.pem",
+    )
     syslog_certificate: Path | None = key(
         kinds.PATH, None, "Our own certificate for it, in PEM.", example="/etc/ssl/pacsbridge.pem"
     )

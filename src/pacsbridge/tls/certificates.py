@@ -1,9 +1,7 @@
 """Files of certificates and keys in PEM (RFC 7468): what is in them, and what is wrong, in one line."""
 
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
@@ -15,9 +13,6 @@ from pacsbridge.errors import Misconfigured
 
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 """What the library raises for files that are no certificates or keys, or none that it knows."""
-
-NOTICE = timedelta(days=30)
-"""How long before its end a certificate is warned about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,20 @@ class Place:
         """What is wrong with the file."""
         return Misconfigured(f"{self.label}: {self.path} {what}")
 
+    def content(self) -> bytes:
+        """What is in the file. Raises Misconfigured."""
+        try:
+            return self.path.read_bytes()
+        except OSError as exc:
+            raise self.fault(f"cannot be read ({exc.strerror})") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class ListPlace(Place):
+    """A file of revocation lists, of the authorities in another one."""
+
+    issuers: Place = field(kw_only=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -51,22 +60,10 @@ class Identity:
     key: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How the certificates of a file stand: when the first of them ends (UTC), and what there is to say.
-
-    `fault`: why none can be used now, of authorities; why ours cannot. Empty where nothing is wrong.
-    """
-
-    until: datetime
-    fault: str
-    warning: str
-
-
 def certificates(place: Place) -> list[x509.Certificate]:
     """Those in the file, in its order, one at least. Raises Misconfigured."""
     try:
-        return x509.load_pem_x509_certificates(_content(place))
+        return x509.load_pem_x509_certificates(place.content())
     except _UNREADABLE as exc:
         raise place.fault("holds no certificate in PEM, or one that cannot be read") from exc
 
@@ -91,56 +88,16 @@ def exposed(identity: Identity) -> bool:
         raise identity.key.fault(f"cannot be read ({exc.strerror})") from exc
 
 
-def standing(place: Place, now: datetime) -> Standing:
-    """How the file's certificates stand. Raises Misconfigured."""
-    found = certificates(place)
-    deciding = found if place.trusted else found[:1]
-    last = max(deciding, key=lambda one: one.not_valid_after_utc)
-    until = min(one.not_valid_after_utc for one in found)
-    fault = "" if any(not _lapse(one, now) for one in deciding) else _lapse(last, now)
-    return Standing(until, fault, "" if fault else _warning(found, until, now))
-
-
-def check_in_force(place: Place) -> None:
-    """Whether it can be used today. Raises Misconfigured."""
-    if fault := standing(place, datetime.now(UTC)).fault:
-        raise place.fault(fault)
-
-
-def _lapse(one: x509.Certificate, now: datetime) -> str:
-    """Why a certificate is not valid now; "" where it is."""
-    if now > one.not_valid_after_utc:
-        return f"expired on {_day(one.not_valid_after_utc)}"
-    if now < one.not_valid_before_utc:
-        return f"is not valid before {_day(one.not_valid_before_utc)}"
-    return ""
-
-
-def _warning(found: Sequence[x509.Certificate], until: datetime, now: datetime) -> str:
-    which = "expires" if len(found) == 1 else f"has {len(found)} certificates, of which one expires"
-    if now > until:
-        return f"{which.replace('expires', 'has expired')} on {_day(until)}"
-    if until - now < NOTICE:
-        return f"{which} on {_day(until)}, in {(until - now).days} days"
-    return ""
-
-
-def _day(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
+def name_of(name: x509.Name) -> str:
+    """The name of an authority in a line (RFC 4514)."""
+    return " ".join(name.rfc4514_string().split())
 
 
 def _key(place: Place) -> PrivateKeyTypes:
-    data = _content(place)
+    data = place.content()
     try:
         return load_pem_private_key(data, None)
     except TypeError as exc:
         raise place.fault("is encrypted, and nobody is there to give its password") from exc
     except _UNREADABLE as exc:
         raise place.fault("holds no private key in PEM, or one that cannot be read") from exc
-
-
-def _content(place: Place) -> bytes:
-    try:
-        return place.path.read_bytes()
-    except OSError as exc:
-        raise place.fault(f"cannot be read ({exc.strerror})") from exc

@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from pacsbridge.tls.certificates import Identity, Place, certificates, check_in_force, check_key
+from pacsbridge.tls.certificates import Identity, ListPlace, Place, certificates, check_key
 from pacsbridge.tls.pins import shows
+from pacsbridge.tls.revocation import revocations
+from pacsbridge.tls.standing import check_in_force
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 """Of TLS 1.2 (RFC 9325 4.2); all suites of TLS 1.3 are fit. Level 2: keys of 112 bits of security."""
@@ -16,16 +18,17 @@ _NOT_PINNED = "certificate of somebody else"
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What one side of TLS is made of: who we are, and whom we trust."""
+    """What one side of TLS is made of: who we are, whom we trust, and whom no longer."""
 
     own: Identity | None = None
     trusted: Place | None = None
+    revoked: ListPlace | None = None
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """The files of certificates among them."""
+        """The files of certificates and of revocation lists among them."""
         own = None if self.own is None else self.own.certificate
-        return tuple(one for one in (own, self.trusted) if one is not None)
+        return tuple(one for one in (own, self.trusted, self.revoked) if one is not None)
 
 
 class Renewable(ssl.SSLContext):
@@ -95,6 +98,8 @@ def _furnish(context: ssl.SSLContext, files: Files) -> None:
         show(context, files.own)
     if files.trusted is not None:
         trust(context, files.trusted)
+    if files.revoked is not None:
+        check_revocation(context, files.revoked)
 
 
 def show(context: ssl.SSLContext, own: Identity) -> None:
@@ -109,10 +114,26 @@ def show(context: ssl.SSLContext, own: Identity) -> None:
 def trust(context: ssl.SSLContext, authorities: Place) -> None:
     """Believe the certificates of some authorities. Raises Misconfigured."""
     certificates(authorities)
+    _load(context, authorities)
+
+
+def check_revocation(context: ssl.SSLContext, lists: ListPlace) -> None:
+    """Refuse the certificates that revocation lists name (RFC 5280 6.3). Raises Misconfigured.
+
+    The list that is asked is that of the authority which has signed what is shown. Those of authorities above
+    it are not: each would be needed too, of the root as well, and one that is away would keep everybody out.
+    An authority in between that was revoked is shut out by taking its own list away.
+    """
+    revocations(lists)
+    _load(context, lists)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+
+def _load(context: ssl.SSLContext, place: Place) -> None:
     try:
-        context.load_verify_locations(authorities.path)
+        context.load_verify_locations(place.path)
     except OSError as exc:
-        raise authorities.fault(f"cannot be used ({_why(exc)})") from exc
+        raise place.fault(f"cannot be used ({_why(exc)})") from exc
 
 
 def _why(fault: OSError) -> str:

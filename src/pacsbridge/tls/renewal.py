@@ -1,10 +1,11 @@
-"""Looks after the certificates in use: reads them anew when their files change, and tells when they end.
+"""Looks after certificates and lists in use: reads them anew when files change, and tells when they end.
 
 A file is read once it has been the same for two looks, so that a certificate and its key may be replaced one
 after the other. What cannot be used changes nothing: the old ones stay, the fault is logged and counted, and
 an hour later it is tried again.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,9 @@ import structlog
 
 from pacsbridge import metrics
 from pacsbridge.errors import Misconfigured
-from pacsbridge.tls.certificates import Place, Standing, standing
+from pacsbridge.tls.certificates import Place
 from pacsbridge.tls.contexts import Renewable
+from pacsbridge.tls.standing import Standing, standing
 
 log = structlog.get_logger("pacsbridge.tls")
 
@@ -33,7 +35,7 @@ Tell = Callable[[str, str], object]
 
 
 class Renewal:
-    """The thread; `contexts` are renewed, the certificates of `places` are told of.
+    """The thread; `contexts` are renewed, the certificates and revocation lists of `places` are told of.
 
     `pace` measures hours and days, as time.monotonic does; `clock` says what day it is.
     """
@@ -56,6 +58,7 @@ class Renewal:
         self._files = tuple(dict.fromkeys(_files(contexts, places)))
         self._seen = self._used = _mark(self._files)
         self._told = pace()
+        self._next_end = math.inf
         self._failed = False
         self._turn = threading.Lock()
         self._stopping = threading.Event()
@@ -84,13 +87,13 @@ class Renewal:
             self._tell()
 
     def look(self) -> None:
-        """Once: read what has changed or has failed, and tell of the certificates when a day is over."""
+        """Once: read what has changed or has failed, and tell of all when a day is over or one has ended."""
         mark = _mark(self._files)
         settled, self._seen = mark == self._seen, mark
         rested = self._pace() - self._told
         if (settled and mark != self._used) or (self._failed and rested >= _HOUR_SECONDS):
             self.renew()
-        elif rested >= _DAY_SECONDS:
+        elif rested >= _DAY_SECONDS or self._clock() > self._next_end:
             self._tell()
 
     def _run(self) -> None:
@@ -100,11 +103,16 @@ class Renewal:
     def _tell(self) -> None:
         self._told = self._pace()
         now = datetime.fromtimestamp(self._clock(), UTC)
+        ends = []
         for place in self._places:
             try:
-                _tell(place, standing(place, now))
+                found = standing(place, now)
             except Misconfigured as exc:
                 log.error("certificate cannot be read", reason=str(exc))
+                continue
+            _tell(place, found)
+            ends.append(found.until.timestamp())
+        self._next_end = min((end for end in ends if end >= now.timestamp()), default=math.inf)
 
 
 def _renew(context: Renewable) -> str:
