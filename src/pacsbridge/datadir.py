@@ -47,14 +47,15 @@ def try_out(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path, *, alone: bool = False) -> Iterator[None]:
-    """Use the directory together with other processes, or alone.
+def held(folder: Path, *, alone: bool = False, reading: bool = False) -> Iterator[None]:
+    """Use the directory together with other processes, or alone; if `reading`, though it be read-only.
 
     Raises Unavailable when others are in the way, Misconfigured when the directory cannot be written.
     """
     make(folder)
+    flags = os.O_RDONLY if reading and (folder / _LOCK).exists() else os.O_RDWR | os.O_CREAT
     try:
-        fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(folder / _LOCK, flags | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise Misconfigured(f"data_dir: cannot write to {folder} ({exc.strerror})") from exc
     try:
@@ -103,14 +104,21 @@ def id_key(folder: Path, store: "Store") -> str:
             "each data_dir needs a database of its own"
         )
     if not kept:
-        _write(path, text)
+        write(path, text)
     return text
 
 
 def read_id_key(folder: Path) -> str | None:
     """The secret that the directory keeps; None when there is none yet."""
     path = folder / ID_KEY
-    return (path.read_text().strip() or None) if path.exists() else None
+    return (path.read_text(errors="replace").strip() or None) if path.exists() else None
+
+
+def copy_id_key(source: Path, target: Path) -> None:
+    """Give a copy of the directory `source` its secret, unless it has it. Raises OSError."""
+    own = read_id_key(source)
+    if own is not None and read_id_key(target) is None:
+        write(target / ID_KEY, own)
 
 
 def _has_packs(folder: Path) -> bool:
@@ -118,8 +126,8 @@ def _has_packs(folder: Path) -> bool:
     return packs.is_dir() and any(packs.iterdir())
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+def write(path: Path, text: str) -> None:
+    """Write a private file, whole or not at all. Raises OSError."""
     unfinished = path.with_suffix(".new")
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

@@ -13,9 +13,11 @@ from pacsbridge.blobs.location import position
 from pacsbridge.blobs.packs import ORPHAN_SECONDS, Packs
 from pacsbridge.bridge.intake import Incoming
 from pacsbridge.bridge.verification import KINDS, Finding, Verification
+from pacsbridge.kernel.reports import Report, ReportedSeries
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
 from pacsbridge.store import schema
-from pacsbridge.store.records import Draft
+from pacsbridge.store.arrivals import KEPT_HOURS
+from pacsbridge.store.records import Draft, Reported
 
 INSTANCES = 12
 
@@ -23,7 +25,11 @@ INSTANCES = 12
 def found(world: Any, *, checksum: bool = True) -> list[Finding]:
     """All findings of a run over a world."""
     work = Verification(
-        world.store, Inspection(world.folder), world.publisher._publication, checksum=checksum
+        world.store,
+        Inspection(world.folder),
+        world.publisher._publication,
+        checksum=checksum,
+        clock=world.clock,
     )
     findings = list(work.findings())
     assert {one.kind for one in findings} <= KINDS.keys()
@@ -152,6 +158,102 @@ def test_rows_that_say_something_else(change: dict[str, Any], filled: Any) -> No
     uid = sorted(rows(filled))[3]
     execute(filled, schema.instance.update().where(schema.instance.c.uid == uid).values(change))
     assert [(one.kind in {"differs", "missing"}, one.uid) for one in found(filled)] == [(True, uid)]
+
+
+ORIGINS = {"transfer_syntax": "1.2.840.10008.1.2.4.70", "source": "urn:dicom:ae:OTHER", "received": 7}
+
+
+@pytest.mark.parametrize("column", ORIGINS)
+def test_where_an_instance_came_from(column: str, filled: Any) -> None:
+    """Its encoding, its source and the moment it came stand in its record: a row that differs is found."""
+    uid, place = sorted(rows(filled).items())[3]
+    execute(
+        filled, schema.instance.update().where(schema.instance.c.uid == uid).values({column: ORIGINS[column]})
+    )
+    told = [one for one in found(filled) if one.kind == "origin"]
+    assert told == [Finding("origin", uid, place, column)]
+    assert found(filled, checksum=False) == found(filled)
+
+
+def test_a_head_that_is_damaged(filled: Any) -> None:
+    """What came from where cannot be told: that is damage, also where contents are not read."""
+    uid, place = sorted(rows(filled).items())[3]
+    flip(pack_file(filled), position(place).start + 76 + 3)
+    for checksum in (True, False):
+        assert [(one.kind, one.uid) for one in found(filled, checksum=checksum)] == [("damaged", uid)]
+
+
+def test_encodings_that_differ(filled: Any, dicom: Any) -> None:
+    """A pair of class and transfer syntax that lacks, and one that no instance has or had, is found."""
+    noted = schema.encoding.update().where(schema.encoding.c.sop_class == dicom.CT)
+    execute(filled, noted.values(transfer_syntax="1.2.3"))
+    assert found(filled) == [
+        Finding("encoding", "", f"{dicom.CT} {dicom.EXPLICIT}", "not noted"),
+        Finding("encoding", "", f"{dicom.CT} 1.2.3", "there is none"),
+    ]
+    execute(filled, schema.encoding.delete())
+    assert [one.detail for one in found(filled)] == ["not noted"]
+
+
+def test_the_encoding_of_what_was_superseded(world: Any, dicom: Any) -> None:
+    """An instance that came again in another encoding leaves the first noted, which is no fault."""
+    world.adopt(dicom.instance(1))
+    data = dicom.encoded(dicom.instance(1, StudyDescription="other"))
+    world.intake.adopt(Incoming(data, "1.2.840.10008.1.2.4.70", world.source))
+    world.index()
+    world.publisher.publish_all()
+    assert len(world.store.inventory.encodings().noted) == 2
+    assert found(world) == []
+
+
+def test_arrivals_that_are_too_few(filled: Any) -> None:
+    """An hour for which fewer instances are counted than there are is found; what is forgotten is not."""
+    execute(filled, schema.arrival.update().values(instances=INSTANCES - 1))
+    [one] = found(filled)
+    assert (one.kind, one.place) == ("arrivals", f"2023-11-14T22Z {filled.source.uri}")
+    assert one.detail == f"{INSTANCES - 1} of {INSTANCES}"
+    execute(filled, schema.arrival.delete())
+    assert [one.detail for one in found(filled)] == [f"0 of {INSTANCES}"]
+    filled.clock.move(KEPT_HOURS * 3600)
+    assert found(filled) == []
+
+
+def of_archive(study: str, *numbers: int) -> Reported:
+    """What an archive says of a study that it has these instances of."""
+    facts = [{"uid": f"2.999.5.{number}", "sop_class": "1.2.840.10008.5.1.4.1.1.2"} for number in numbers]
+    report = Report({"key": "A|1"}, {"uid": study}, [ReportedSeries({"uid": f"{study}.1"}, facts)])
+    return Reported(study, b"digest", None, report)
+
+
+REPORTED = {
+    "lacks": "DELETE FROM reported_instance WHERE uid = '2.999.5.1'",
+    "too many": "INSERT INTO reported_instance SELECT '2.999.5.9', source, study FROM reported_instance"
+    " WHERE uid = '2.999.5.1'",
+    "another instance": "UPDATE reported_instance SET uid = '2.999.5.9' WHERE uid = '2.999.5.1'",
+    "another archive": "UPDATE reported_instance SET source = 'http://b' WHERE uid = '2.999.5.1'",
+}
+
+
+@pytest.mark.parametrize("case", REPORTED)
+def test_instances_of_archives_that_differ(case: str, filled: Any) -> None:
+    """Studies are found by the instances that archives tell of: a row that is not as they say is found."""
+    told = [of_archive("2.999.3", 1, 2, 3), of_archive("2.999.4", 3, 4)]
+    filled.store.put_reports("http://a", told, 1)
+    filled.publisher.publish_all()
+    assert found(filled) == []
+    execute(filled, text(REPORTED[case].replace(":", chr(92) + ":")))
+    assert found(filled) == [Finding("reported", "2.999.3")]
+
+
+def test_instances_of_another_study(filled: Any) -> None:
+    """A row that names another study than the archive does is a finding of that study."""
+    filled.store.put_reports("http://a", [of_archive("2.999.3", 1, 2)], 1)
+    filled.publisher.publish_all()
+    execute(filled, text("UPDATE reported_instance SET study = (SELECT pk FROM study WHERE uid = '2.999.1')"))
+    assert found(filled) == [Finding("reported", "2.999.1")]
+    filled.store.withdraw_reports("http://a", ["2.999.3"], "deleted", 2)
+    filled.publisher.publish_all()
+    assert found(filled) == [Finding("reported", "2.999.1")]
 
 
 def test_what_waits_for_the_index_is_no_finding(filled: Any, dicom: Any) -> None:

@@ -152,3 +152,36 @@ def test_verify_finds_a_broken_audit_log(site: Site) -> None:
         connection.commit()
     done = site.bridge.run("verify")
     assert (done.returncode, "audit  1" in done.stdout) == (1, True), done.stdout
+
+
+def test_what_a_running_bridge_loses_is_restored_from_its_copy(make_site: MakeSite, tmp_path: Path) -> None:
+    """T-BACKUP: of a damaged pack and a large instance cut short the next backup keeps both, and the rest."""
+    site, folder = make_site(dimse=SPOOL).start(), tmp_path / "copy"
+    with site.line() as line:
+        for number in range(6):
+            site.push(line, number, size=SIZES[0] if number else SIZES[-1])
+        assert site.bridge.run("backup", str(folder)).returncode == 0
+        pack = site.bridge.data_dir / "packs" / "00000001.pack"
+        [large] = (site.bridge.data_dir / "objects").glob("??/*")
+        with pack.open("r+b") as file:
+            file.write(b"\xff" * (pack.stat().st_size - 2_000))
+        with large.open("r+b") as file:
+            file.truncate(7)
+        for number in range(6, 9):
+            site.push(line, number)
+    done = site.bridge.run("backup", str(folder))
+    told = [tuple(text.split("  ")[:2]) for text in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert told[:2] == [
+        ("damaged", "packs/00000001.pack"),
+        ("damaged", str(large.relative_to(site.bridge.data_dir))),
+    ]
+    assert (told[-1], site.oracle.canary in done.stdout) == (("2 findings",), False)
+    assert site.bridge.run("verify").returncode == 1
+    site.bridge.stop()
+    copy = make_site(dimse=SPOOL, data_dir=folder)
+    copy.start()
+    copy.oracle.acknowledged.update(site.oracle.acknowledged)
+    assert len(copy.oracle.acknowledged) == 9
+    copy.oracle.check()
+    assert verified(copy.bridge)["checked"]

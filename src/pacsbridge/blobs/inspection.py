@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pacsbridge.blobs.blob import Blob
 from pacsbridge.blobs.folders import unavailable
@@ -72,15 +73,19 @@ class Inspection:
                     yield from self._inspected(pack, reader, span, checksum=checksum)
 
     def blob(self, location: str) -> Blob:
-        """The instance at a location, all of its length.
+        """See `entry`."""
+        return self.entry(location)[0]
+
+    def entry(self, location: str) -> tuple[Blob, Mapping[str, Any] | None]:
+        """The instance at a location, all of its length, and the head of its record, None for a damaged one.
 
         Raises Gone when it is discarded, Absent when nothing is there or its file is cut short, Unavailable.
         """
-        blob = self._lookup.open(location)
+        blob, head = self._lookup.entry(location)
         with unavailable("cannot look at an instance"):
             if not blob.path.exists() or blob.path.stat().st_size < blob.offset + blob.length:
                 raise Absent("the file of this instance is gone or cut short")
-        return blob
+        return blob, head
 
     def unreferenced(self) -> list[str]:
         """The names of objects that no record refers to, but those on their way. Raises Unavailable."""

@@ -1,10 +1,11 @@
 """From a location to what is stored there: reading and discarding one instance."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pacsbridge.blobs.blob import Blob
 from pacsbridge.blobs.holes import erase
@@ -42,16 +43,28 @@ class Lookup:
         self._folder = folder
         self._objects = objects
 
-    def open(self, location: str) -> Blob:
+    def open(self, location: str, sha256: bytes | None = None) -> Blob:
         """See `Packs.open`."""
         with self._found(location) as found:
-            _refuse_discarded(found.prefix)
-            if found.reference:
-                return self._objects.blob(found.reference)
-            prefix = found.prefix
-            return Blob(
-                found.path, found.offset, found.size, prefix.sha256, prefix.prelude_size, prefix.prelude_crc
-            )
+            blob = self._blob(found)
+        if sha256 not in (None, blob.sha256):
+            raise Absent("another instance stands at this location")
+        return blob
+
+    def entry(self, location: str) -> tuple[Blob, Mapping[str, Any] | None]:
+        """The same, and the head of its record; None where that is damaged."""
+        with self._found(location) as found:
+            return self._blob(found), PackReader(found.fd).head(found.start, found.prefix)
+
+    def _blob(self, found: _Found) -> Blob:
+        prefix = found.prefix
+        if prefix.flags & DISCARDED:
+            raise Gone("this instance has been discarded")
+        if found.reference:
+            return self._objects.blob(found.reference)
+        return Blob(
+            found.path, found.offset, found.size, prefix.sha256, prefix.prelude_size, prefix.prelude_crc
+        )
 
     def discard(self, location: str) -> None:
         """See `Packs.discard`. The mark comes first, lest replay take half an erasure for damage."""
@@ -84,8 +97,3 @@ def _find(fd: int, path: Path, start: int) -> _Found | None:
         return _Found(fd, path, start, prefix, None)
     reference = decode(reader.content(start, prefix))
     return _Found(fd, path, start, prefix, reference) if reference else None
-
-
-def _refuse_discarded(prefix: Prefix) -> None:
-    if prefix.flags & DISCARDED:
-        raise Gone("this instance has been discarded")

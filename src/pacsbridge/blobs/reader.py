@@ -65,7 +65,7 @@ class PackReader:
 
         Raises Misconfigured when the pack's format is newer than this program.
         """
-        return decode_prefix(os.pread(self._fd, PREFIX_SIZE, at), self._mark)
+        return decode_prefix(os.pread(self._fd, PREFIX_SIZE, at), self.mark)
 
     def head(self, at: int, prefix: Prefix) -> dict[str, Any] | None:
         """The head of the record at `at`, None when it is damaged."""
@@ -93,7 +93,7 @@ class PackReader:
 
     def _next_record(self, at: int) -> int | None:
         """Where the first intact prefix at or behind `at` stands; None when there is none."""
-        places = self._magics(at, MAGIC + (self._mark or b""))
+        places = self._magics(at, MAGIC + (self.mark or b""))
         return next((place for place in places if self.prefix(place)), None)
 
     def _is_torn(self, at: int) -> bool:
@@ -102,7 +102,7 @@ class PackReader:
         return self.size - at < PREFIX_SIZE or not any(chunk.strip(b"\0") for chunk in rest)
 
     @cached_property
-    def _mark(self) -> bytes | None:
+    def mark(self) -> bytes | None:
         """The pack's mark; where the header is damaged, that of the first intact record."""
         mark = header_mark(os.pread(self._fd, HEADER_SIZE, 0))
         if mark is None:

@@ -5,14 +5,18 @@
     facts → documents   every published study lists the instances that there are, and refers to what there is
     facts → listings    C-FIND and QIDO-RS answer of every published study what its facts say
     documents → index   every published resource is found by what it says
+    reports → index     studies of archives are found by the instances that the archives tell of
+    index → counts      no fewer arrivals are counted than there are, and encodings are those of instances
 
 It may run beside a process that writes: the index is compared with positions that were read before it, so
 that what arrives meanwhile is no finding, and a study that changes meanwhile is left out.
 """
 
 import io
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 
 from pacsbridge.blobs.inspection import Inspected, Inspection
@@ -20,12 +24,12 @@ from pacsbridge.blobs.location import position
 from pacsbridge.bridge.documents import contradictions, references
 from pacsbridge.bridge.publish import drafts, listing
 from pacsbridge.bridge.sources import Source
-from pacsbridge.dicom.opening import named_in
+from pacsbridge.dicom.opening import encoding_in, named_in
 from pacsbridge.dicom.reader import read_header
 from pacsbridge.errors import Absent, Gone, PacsbridgeError
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.publication import Publication
-from pacsbridge.store.inventory import PAGE, Body, Indexed, Shown
+from pacsbridge.store.inventory import PAGE, Body, Indexed, Shown, Uncounted
 from pacsbridge.store.records import Due
 from pacsbridge.store.store import Store
 
@@ -35,6 +39,7 @@ KINDS: Mapping[str, str] = {
     "missing": "an indexed instance is not in its place",
     "differs": "what is stored has another length or digest than the index says",
     "erased": "an indexed instance has been erased",
+    "origin": "from where, when or how encoded an instance came is not what is stored with it",
     "not-indexed": "a stored instance is neither indexed nor on record as refused",
     "not-referenced": "a large instance that no pack refers to",
     "not-published": "a study is settled, and nothing is published of it",
@@ -43,11 +48,23 @@ KINDS: Mapping[str, str] = {
     "no-facts": "a study is published of which there are no facts",
     "listing": "what C-FIND and QIDO-RS answer of a study is not what its facts say",
     "search": "what a published resource is searched by is not what it says",
+    "reported": "a study of an archive is found by other instances than the archive tells of",
+    "encoding": "what C-GET prefers for a SOP class is not how its instances are encoded",
+    "arrivals": "fewer instances are counted for an hour than there are",
 }
 """Every kind of finding."""
 
-REBUILT = frozenset({"not-indexed", "contradicts", "dangling", "no-facts", "listing", "search"})
+REBUILT = frozenset(
+    {"not-indexed", "origin", "contradicts", "dangling", "no-facts", "listing", "search"}
+    | {"reported", "encoding", "arrivals"}
+)
 """Those that a new index from the stored instances mends."""
+
+RESTORED = frozenset({"damaged", "lost-pack", "missing", "differs"})
+"""Those for which the bytes have to come from elsewhere."""
+
+_ORIGIN = {"syntax": "transfer_syntax", "source": "source", "received": "received"}
+"""What stands in the head of a record → the same in the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,7 @@ class Verification:
         *,
         checksum: bool = True,
         advance: Callable[[int], None] = lambda _bytes: None,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.checked = Checked()
         self._store = store
@@ -92,17 +110,24 @@ class Verification:
         self._publication = publication
         self._checksum = checksum
         self._advance = advance
+        self._clock = clock
+        self._unheld: set[tuple[str, str]] = set()
         self._faults: dict[str, Inspected] = {}
 
     def findings(self) -> Iterator[Finding]:
         """All that is wrong."""
+        encodings = self._store.inventory.encodings()
+        self._unheld |= encodings.noted - encodings.held
+        yield from (_encoding(pair, "not noted") for pair in sorted(encodings.held - encodings.noted))
         yield from self._packs()
+        yield from (_encoding(pair, "there is none") for pair in sorted(self._unheld))
         yield from self._instances()
         yield from (_damage(one, "") for one in self._faults.values())
         yield from (Finding("not-referenced", place=name) for name in self._inspection.unreferenced())
         yield from self._studies()
         yield from (Finding("no-facts", uid) for uid in self._store.inventory.groundless())
         yield from self._resources()
+        yield from map(_uncounted, self._store.inventory.uncounted(self._clock()))
 
     # packs → index
 
@@ -127,6 +152,8 @@ class Verification:
                 self._faults[one.location] = one
             elif one.fault is not None:
                 yield _damage(one, "")
+            if self._unheld:
+                self._unheld.discard(encoding_in(one.prelude))
         whole = {one.location: named_in(one.prelude) for one in records if one.fault is None}
         known = self._store.inventory.named(list(set(whole.values())))
         unknown = {place: uid for place, uid in whole.items() if uid not in known}
@@ -168,20 +195,25 @@ class Verification:
         if fault is not None:
             return _damage(fault, one.uid)
         try:
-            blob = self._inspection.blob(one.location)
+            blob, head = self._inspection.entry(one.location)
         except Gone:
             return Finding("erased", one.uid, one.location)
         except Absent:
             return Finding("missing", one.uid, one.location)
         if (blob.length, blob.sha256) != (one.size, one.sha256):
             return Finding("differs", one.uid, one.location)
-        return None
+        if head is None:
+            return Finding("damaged", one.uid, one.location)
+        other = [column for name, column in _ORIGIN.items() if head.get(name) != getattr(one, column)]
+        return Finding("origin", one.uid, one.location, ", ".join(other)) if other else None
 
     # facts → documents
 
     def _studies(self) -> Iterator[Finding]:
         for some in self._store.inventory.studies():
             self.checked.studies += len(some)
+            astray = self._store.inventory.misreported([one.pk for one in some])
+            yield from (Finding("reported", one.uid) for one in some if one.pk in astray)
             settled = [one for one in some if one.settled]
             found = list(self._shown(settled))
             now = self._store.inventory.revisions([one.pk for one, _finding in found]) if found else {}
@@ -237,3 +269,12 @@ class Verification:
 def _damage(one: Inspected, uid: str) -> Finding:
     place = one.location or f"{one.pack} from byte {one.start} to {one.end}"
     return Finding("damaged", uid or named_in(one.prelude), place, one.fault or "")
+
+
+def _encoding(pair: tuple[str, str], detail: str) -> Finding:
+    return Finding("encoding", place=" ".join(pair), detail=detail)
+
+
+def _uncounted(one: Uncounted) -> Finding:
+    hour = datetime.fromtimestamp(one.hour * 3600, UTC).strftime("%Y-%m-%dT%HZ")
+    return Finding("arrivals", place=f"{hour} {one.source}", detail=f"{one.counted} of {one.there}")

@@ -11,7 +11,8 @@ import click
 from pacsbridge import backup, datadir, opening, wiring
 from pacsbridge.blobs.copying import blob_bytes
 from pacsbridge.blobs.inspection import Inspection
-from pacsbridge.bridge.verification import KINDS, REBUILT, Finding, Verification
+from pacsbridge.blobs.losses import REMEDIES, Loss
+from pacsbridge.bridge.verification import KINDS, REBUILT, RESTORED, Finding, Verification
 from pacsbridge.commands.answering import (
     FAILED,
     answering,
@@ -89,17 +90,24 @@ def _audit(settings: Config, show: Show) -> dict[str, Any]:
     return {"audit_records": head.number, "audit_digest": head.digest.hex()}
 
 
+_WAYS_OUT = {
+    "restore from a backup, or have sent again": RESTORED,
+    "`pacsbridge reindex` makes anew": REBUILT,
+}
+"""What to do → the kinds of findings that it mends."""
+
+
 class _Lines:
     """Findings for people."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._mended: set[str] = set()
+        self._kinds: set[str] = set()
 
     def finding(self, one: Finding) -> None:
         """One line."""
         self.count += 1
-        self._mended |= {one.kind} & REBUILT
+        self._kinds.add(one.kind)
         words = (one.kind, one.uid, one.place, one.detail or ALL_KINDS[one.kind])
         click.echo("  ".join(word for word in words if word))
 
@@ -107,8 +115,9 @@ class _Lines:
         """What has been looked at, and how many findings there are."""
         for name, value in told.items():
             click.echo(f"{name.replace('_', ' ')}: {value}")
-        if self._mended:
-            click.echo(f"`pacsbridge reindex` makes anew: {', '.join(sorted(self._mended))}")
+        for deed, kinds in _WAYS_OUT.items():
+            if some := sorted(self._kinds & kinds):
+                click.echo(f"{deed}: {', '.join(some)}")
         click.echo(f"{self.count} findings" if self.count else "no findings")
 
 
@@ -139,19 +148,32 @@ ALL_KINDS = {**KINDS, "audit": "a record of the audit log is not what was record
 def backup_(folder: Path, file: Path | None, prune: bool) -> None:
     """Copy everything that is kept into FOLDER; `serve` may run meanwhile.
 
-    Again into the same folder, it copies only what has changed, and removes nothing but with --prune. A
-    database in PostgreSQL is not copied: dump it before, then run this.
+    Again into the same folder, it copies only what has changed, and removes nothing but with --prune. What
+    has been damaged or lost since stays in FOLDER as it was there: it is named, the rest is copied all the
+    same, and the command ends with 1. A database in PostgreSQL is not copied: dump it before, then run this.
     """
     with answering():
         settings = settings_of(file)
-        need_store(settings)
+        if not (settings.data_dir / "packs").is_dir():
+            need_store(settings)
         if embedded_file(settings.store.url, settings.data_dir) is None:
             click.echo("the database is PostgreSQL's: the dump that belongs to this copy is one from before")
         with (
             recorded(settings, "backup", destination=str(folder.absolute())) as deed,
             passing("instances", blob_bytes(settings.data_dir)) as advance,
         ):
-            done = backup.back_up(settings, folder, advance, prune=prune)
-            deed.tell(files=done.files, bytes=done.bytes, removed=done.removed)
+            done = backup.back_up(settings, folder, advance, _show_loss, prune=prune)
+            deed.tell(files=done.files, bytes=done.bytes, removed=done.removed, losses=len(done.losses))
+            if done.losses:
+                deed.fail("the copy has what has been lost since")
     removed = f", {done.removed} removed" if prune else ""
     click.echo(f"{done.files} files copied ({done.bytes >> 20} MiB), {done.kept} were there already{removed}")
+    if done.losses:
+        click.echo(f"{len(done.losses)} findings{': nothing was removed' if prune else ''}")
+        sys.exit(FAILED)
+
+
+def _show_loss(one: Loss) -> None:
+    """One line: what, where, more in words, what to do."""
+    words = (one.kind, one.place, one.detail, REMEDIES[one.kind])
+    click.echo("  ".join(word for word in words if word))

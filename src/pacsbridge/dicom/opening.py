@@ -90,6 +90,12 @@ def named_in(head: bytes) -> str:
     return _read_meta(head).sop_instance_uid
 
 
+def encoding_in(head: bytes) -> tuple[str, str]:
+    """The SOP class and the transfer syntax that a Part 10 head names, "" for what it does not."""
+    meta = _read_meta(head)
+    return meta.sop_class_uid, meta.transfer_syntax_uid
+
+
 def _open(source: Source) -> Window:
     """The first window. Bytes are one window, however many."""
     if isinstance(source, bytes):

@@ -1,7 +1,8 @@
-"""Tables of what is on record: events of the audit log, findings of `pacsbridge verify`."""
+"""Tables of what is on record: events of the audit log, findings of `verify` and of `backup`."""
 
 from collections.abc import Callable, Mapping
 
+from pacsbridge.blobs import losses
 from pacsbridge.bridge.verification import KINDS as FINDINGS
 from pacsbridge.kernel.audit import KINDS as EVENTS
 from pacsbridge.kernel.audit import Kind
@@ -20,10 +21,13 @@ MEANINGS: Mapping[str, str] = {
     "qido": "a search by QIDO-RS",
     "stow": "instances came by STOW-RS",
     "store": "instances came by C-STORE: one event for each study of an association",
+    "conflict": "other content under a known UID, or a study under another patient: what became of it",
     "find": "a C-FIND",
     "get": "instances were sent by C-GET",
     "move": "instances were sent by C-MOVE",
     "association": "an association was accepted",
+    "login": "somebody signed in to the pages, or tried to",
+    "logout": "a session of the pages ended before its time",
     "refused": "somebody was turned away",
     "page": "a page was looked at",
     "page-action": "something was set in motion on a page",
@@ -51,6 +55,7 @@ REMEDIES: Mapping[str, str] = {
     "missing": "Take the pack from a backup, or have the instance sent again.",
     "differs": "Take the pack from a backup, or have the instance sent again.",
     "erased": "Have it sent again, if it is still wanted.",
+    "origin": "`pacsbridge reindex`.",
     "not-indexed": "`pacsbridge reindex`.",
     "not-referenced": "Nothing is lost: it takes up room.",
     "not-published": "Look for a dead letter of the study; restart the service.",
@@ -59,6 +64,9 @@ REMEDIES: Mapping[str, str] = {
     "no-facts": "`pacsbridge reindex`.",
     "listing": "`pacsbridge reindex`.",
     "search": "`pacsbridge reindex`.",
+    "reported": "`pacsbridge reindex`.",
+    "encoding": "`pacsbridge reindex`.",
+    "arrivals": "`pacsbridge reindex`.",
 }
 """Kind of finding → what to do."""
 
@@ -79,8 +87,14 @@ def _findings() -> str:
     return table(("Finding", "Meaning", "What to do"), rows)
 
 
+def _losses() -> str:
+    rows = ((code(name), meaning, losses.REMEDIES[name]) for name, meaning in losses.MEANINGS.items())
+    return table(("Finding", "Meaning", "What to do"), rows)
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "audit-events": _events,
     "findings": _findings,
+    "losses": _losses,
 }
 """Placeholder → Markdown."""

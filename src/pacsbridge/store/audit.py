@@ -23,7 +23,7 @@ from pacsbridge.store import audit_schema, audit_search
 from pacsbridge.store.audit_facets import Facets
 from pacsbridge.store.engine import Database
 from pacsbridge.store.records import Document, Found, Page, Version
-from pacsbridge.store.sql import PATIENT, Patience, sql
+from pacsbridge.store.sql import PATIENT, Ask, Patience, sql
 from pacsbridge.store.texts import indexed as bounded
 
 TYPE = "AuditEvent"
@@ -186,14 +186,7 @@ class AuditLog:
     def broken(self) -> int | None:
         """The number of the first record that is not what was recorded, or is not there; None: all hold."""
         with self._database.asking(_CHECKING) as ask:
-            [[through, digest]] = ask(sql("SELECT through, hash FROM audit_anchor"))
-            before, expected = bytes(digest), through + 1
-            while rows := ask(sql(_CHAIN, expected, _CHECKED)):
-                for row in rows:
-                    if not _holds(row, before, expected):
-                        return int(expected)
-                    before, expected = bytes(row[-1]), expected + 1
-        return None
+            return broken(ask)
 
     # forwarding
 
@@ -265,6 +258,25 @@ def _holds(row: Sequence[Any], before: bytes, expected: int) -> bool:
 
 def _records(rows: Sequence[Sequence[Any]]) -> Sequence[Record]:
     return [Record(seq, at, bytes(content)) for seq, at, content in rows]
+
+
+def broken(ask: Ask) -> int | None:
+    """See `AuditLog.broken`."""
+    [[through, digest]] = ask(sql("SELECT through, hash FROM audit_anchor"))
+    before, expected = bytes(digest), through + 1
+    while rows := ask(sql(_CHAIN, expected, _CHECKED)):
+        for row in rows:
+            if not _holds(row, before, expected):
+                return int(expected)
+            before, expected = bytes(row[-1]), expected + 1
+    return None
+
+
+def continues(ask: Ask, number: int, digest: str) -> bool:
+    """Whether a log has the record that was its last once (its hash in hex), or has removed it since."""
+    past = "SELECT through, hash FROM audit_anchor UNION ALL SELECT seq, hash FROM audit_event WHERE seq = ?"
+    found = [(seq, bytes(hash_).hex()) for seq, hash_ in ask(sql(past, number))]
+    return found[0][0] > number or (number, digest) in found
 
 
 def _found(record: Record, *, short: bool) -> Found:

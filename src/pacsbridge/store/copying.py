@@ -10,19 +10,25 @@ from pacsbridge.errors import Unavailable
 BESIDE = ("-wal", "-shm", "-journal")
 """Endings of the files that SQLite keeps beside a database; those of another database would spoil it."""
 
-_REASONS = {"SQLITE_FULL": "disk full", "SQLITE_NOTADB": "it is damaged", "SQLITE_CORRUPT": "it is damaged"}
+_REASONS = {
+    "SQLITE_FULL": "disk full",
+    "SQLITE_NOTADB": "it is damaged",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_CANTOPEN": "it cannot be opened",
+    "SQLITE_IOERR_READ": "the disk reports an error",
+}
 
 
 def copy_embedded(file: Path, target: Path) -> None:
     """Copy a database as it is at one moment, into one file that is durable on return.
 
-    Others read and write meanwhile: what they commit later is not in it. Raises Unavailable.
+    Others read and write meanwhile: what they commit later is not in it. Raises Unavailable, with the reason.
     """
     target.unlink(missing_ok=True)
     target.touch(mode=0o600, exist_ok=False)
     try:
         with (
-            closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(f"{file.absolute().as_uri()}?{_mode(file)}", uri=True)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)
@@ -30,9 +36,20 @@ def copy_embedded(file: Path, target: Path) -> None:
     except sqlite3.Error as exc:
         target.unlink(missing_ok=True)
         name = getattr(exc, "sqlite_errorname", type(exc).__name__)
-        raise Unavailable(f"cannot copy {file.name}: {_REASONS.get(name, name)}") from exc
+        raise Unavailable(_REASONS.get(name, name)) from exc
     fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_damage(fault: Unavailable) -> bool:
+    """Whether a copy failed for what is in the database, not for how it can be got at."""
+    return not isinstance(fault.__cause__, sqlite3.OperationalError)
+
+
+def _mode(file: Path) -> str:
+    """How to open it: on a read-only disk SQLite cannot make the files that it has beside a database."""
+    alone = not file.with_name(f"{file.name}-wal").exists()
+    return "immutable=1" if alone and os.statvfs(file).f_flag & os.ST_RDONLY else "mode=ro"

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
-from pacsbridge.store import listing, publishing, schema, search_rows
+from pacsbridge.store import listing, publishing, reports, schema, search_rows
+from pacsbridge.store.arrivals import HOUR, KEPT_HOURS
+from pacsbridge.store.conflicts import ASIDE
 from pacsbridge.store.engine import Database
 from pacsbridge.store.records import Listing
 
@@ -16,8 +18,8 @@ PAGE = 1_000
 STUDIES = 10
 """Studies that are looked at together: one may have tens of thousands of instances."""
 
-_UNUSABLE = ("index", "damaged")
-"""The kinds of dead letters about what is stored and could not be indexed."""
+_UNUSABLE = ("index", "damaged", ASIDE)
+"""The kinds of dead letters about what is stored and not indexed."""
 
 
 class Indexed(NamedTuple):
@@ -27,6 +29,9 @@ class Indexed(NamedTuple):
     location: str
     size: int
     sha256: bytes
+    transfer_syntax: str
+    source: str
+    received: int
 
 
 class Shown(NamedTuple):
@@ -55,6 +60,25 @@ class Findable(NamedTuple):
     faults: tuple[str, ...]
 
 
+class Encodings(NamedTuple):
+    """Pairs of SOP class and transfer syntax: those noted for C-GET, and those of the instances."""
+
+    noted: frozenset[tuple[str, str]]
+    held: frozenset[tuple[str, str]]
+
+
+class Uncounted(NamedTuple):
+    """An hour since 1970 and a source, with how many instances were counted, and how many there are."""
+
+    hour: int
+    source: str
+    counted: int
+    there: int
+
+
+_INDEXED = [schema.instance.c[name] for name in Indexed._fields]
+
+
 class Inventory:
     """Questions about all rows; every method raises Unavailable when the database is away."""
 
@@ -64,16 +88,62 @@ class Inventory:
     def instances(self) -> Iterator[Sequence[Indexed]]:
         """Every instance, a page at a time; those that arrive meanwhile may be among them."""
         c = schema.instance.c
-        query = select(c.pk, c.uid, c.location, c.size, c.sha256)
+        query = select(c.pk, *_INDEXED)
         for rows in self._pages(query, c.pk, PAGE):
             yield [_indexed(row) for row in rows]
 
     def named(self, uids: Sequence[str]) -> Mapping[str, Indexed]:
         """The instances of some SOP Instance UIDs that are indexed."""
         c = schema.instance.c
-        query = select(c.uid, c.location, c.size, c.sha256).where(c.uid.in_(uids))
+        query = select(*_INDEXED).where(c.uid.in_(uids))
         with self._database.read() as connection:
             return {row.uid: _indexed(row) for row in connection.execute(query)}
+
+    def encodings(self) -> Encodings:
+        """How instances of each SOP class are encoded, by what is noted and by the instances themselves."""
+        noted, held = schema.encoding.c, schema.instance.c
+        with self._database.read() as connection:
+            pairs = (
+                connection.execute(select(c.sop_class, c.transfer_syntax).distinct()) for c in (noted, held)
+            )
+            return Encodings(*(frozenset((row[0], row[1]) for row in rows) for rows in pairs))
+
+    def uncounted(self, now: int) -> Sequence[Uncounted]:
+        """Where fewer instances are counted than are there, at `now` in microseconds since 1970.
+
+        More is no fault: one that is sent again with other content, or read again, counts each time.
+        """
+        c, counts = schema.arrival.c, schema.instance.c
+        first = now // HOUR - KEPT_HOURS + 1
+        hour = counts.received // HOUR
+        instances = (
+            select(hour.label("hour"), counts.source, func.count().label("there"))
+            .where(counts.received >= first * HOUR)
+            .group_by(hour, counts.source)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(select(c.hour, c.source, c.instances).where(c.hour >= first))
+            counted = {(row.hour, row.source): row.instances for row in rows}
+            found = connection.execute(instances).all()
+        told = (
+            Uncounted(row.hour, row.source, counted.get((row.hour, row.source), 0), row.there)
+            for row in found
+        )
+        return [one for one in told if one.counted < one.there]
+
+    def misreported(self, pks: Sequence[int]) -> set[int]:
+        """Those of some studies that are found by other instances than archives tell of, by row numbers.
+
+        An instance that an archive has in two studies is found in one of them.
+        """
+        with self._database.read() as connection:
+            told = reports.listed(connection, pks)
+            there = reports.placed(connection, pks=pks)
+            lacking = told - there
+            found = reports.placed(connection, uids=[one.uid for one in lacking])
+        elsewhere = {(one.source, one.uid) for one in found}
+        lost = {one for one in lacking if (one.source, one.uid) not in elsewhere}
+        return {one.study for one in (there - told) | lost}
 
     def unusable(self, keys: Sequence[str]) -> set[str]:
         """Those of some UIDs and locations that are on record as stored and not to be indexed."""
@@ -164,4 +234,5 @@ class Inventory:
 
 
 def _indexed(row: Any) -> Indexed:
-    return Indexed(row.uid, row.location, row.size, bytes(row.sha256))
+    values = {name: getattr(row, name) for name in Indexed._fields}
+    return Indexed(**values | {"sha256": bytes(row.sha256)})
