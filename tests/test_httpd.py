@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 import requests
 from aiohttp import web
+from structlog.testing import capture_logs
 
-from pacsbridge import connections
+from pacsbridge import connections, metrics
 from pacsbridge.connections import Patience, taken
 from pacsbridge.httpd import Front, HttpServer
 
@@ -52,6 +53,30 @@ def test_a_request_that_is_none(server: HttpServer, request_: str) -> None:
     assert SECRET.encode() not in said
     assert b"aiohttp" not in said
     assert len(said) < 300
+
+
+def test_who_sends_no_requests_fills_no_log(server: HttpServer, caplog: pytest.LogCaptureFixture) -> None:
+    """However often: each is counted, of one address a line a minute, and none is an error of ours."""
+
+    def dropped() -> float:
+        found = metrics.REGISTRY.get_sample_value("pacsbridge_http_dropped_total", {"reason": "malformed"})
+        return found or 0.0
+
+    before = dropped()
+    with capture_logs() as lines:
+        for request in (
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            b"\0\1\r\n\r\n",
+        ):
+            for _again in range(10):
+                assert b" 400 " in answer(server, request)
+    assert dropped() - before == 30
+    assert [(one["event"], one["log_level"], one["address"]) for one in lines] == [
+        ("no proper request", "warning", "127.0.0.1")
+    ] * 3
+    assert [one["skipped"] for one in lines] == [0, 9, 9]
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

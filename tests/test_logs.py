@@ -138,6 +138,34 @@ def test_configuring_twice_writes_once(stream: io.StringIO) -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
+def test_what_others_provoke_is_told_seldom() -> None:
+    """Each once a minute, of all together so many; the next that is told says how many were not."""
+    now = [0.0]
+    seldom = logs.Seldom(3, lambda: now[0])
+    assert [seldom.turn(one) for one in ("a", "a", "b", "a", "c", "d", "e")] == [
+        0,
+        None,
+        1,
+        None,
+        1,
+        None,
+        None,
+    ]
+    now[0] = seldom.SECONDS
+    assert [seldom.turn(one) for one in ("a", "d", "d")] == [2, 0, None]
+
+
+def test_a_library_says_the_same_once_a_minute(written: Callable[[], list[dict[str, Any]]]) -> None:
+    """Whoever makes a library complain again and again fills no log; other complaints are told."""
+    library = logging.getLogger("some.library")
+    for _again in range(50):
+        library.error("Error handling request from %s", CANARY)
+    library.warning("another")
+    first, second = written()
+    assert first["where"] != second["where"]
+    assert second["skipped"] == 49
+
+
 class FullDisk(io.StringIO):
     """A stream that cannot be written while `full`."""
 

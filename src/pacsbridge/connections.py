@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_runner import BaseSite
 
 from pacsbridge import metrics
+from pacsbridge.logs import Seldom
 from pacsbridge.tls.failures import Failures
 from pacsbridge.tls.greeting import Greetings
+
+log = structlog.get_logger("pacsbridge.http")
 
 SERVER = "pacsbridge"
 """The header Server: what runs underneath is nobody's business."""
@@ -140,6 +145,7 @@ class Connection(RequestHandler):
         super().__init__(manager, **settings)
         self._head = _Alarm(self._loop, manager.patience.head, self._drop_late)
         self._taking = Taking(manager.patience.stall, self._drop_stalled)
+        self._seldom = manager.seldom
         self._body: StreamReader = EMPTY_PAYLOAD
         self.begun = 0.0
         """When the head of the last request had come, by the clock of the loop; 0 before the first."""
@@ -204,8 +210,8 @@ class Connection(RequestHandler):
         self.force_close()
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Faults are logged; that a client leaves in the middle is none."""
-        if not isinstance(kw.get("exc_info"), ConnectionError):
+        """Faults are logged; that a client leaves in the middle, or speaks no proper HTTP, is none."""
+        if not isinstance(kw.get("exc_info"), ConnectionError | HttpProcessingError):
             super().log_exception(*args, **kw)
 
     def handle_error(
@@ -215,10 +221,18 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The status in words; the connection ends."""
+        """The status in words; the connection ends. What is no proper request is counted, and told seldom."""
+        if isinstance(exc, HttpProcessingError):
+            self._garbled(request.remote or "", type(exc).__name__)
         response = super().handle_error(request, status, exc, HTTPStatus(status).phrase)
         response.headers["Server"] = SERVER
         return response
+
+    def _garbled(self, address: str, error: str) -> None:
+        metrics.HTTP_DROPPED.labels("malformed").inc()
+        more = self._seldom.turn((address, error))
+        if more is not None:
+            log.warning("no proper request", address=address, error=error, skipped=more)
 
     def _end_body(self) -> None:
         """Nothing more will come: who reads it, now or later, gets to know."""
@@ -256,6 +270,10 @@ class Connections(web.Server):
     """
 
     patience = Patience()
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.seldom = Seldom()
 
     def __call__(self) -> RequestHandler:
         """A new one, as it is accepted."""

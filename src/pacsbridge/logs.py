@@ -10,8 +10,9 @@ Three fences keep names, ids and raw values out:
 import logging
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
@@ -47,6 +48,36 @@ LONGEST = 500
 
 _FIRST = ("timestamp", "level", "logger", "event")
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029), " ")
+
+
+class Seldom:
+    """Keeps what others can have happen as often as they like from filling the log.
+
+    Each is told once a minute, and of all together `most`; whoever tells one tells how many were passed over.
+    """
+
+    SECONDS = 60.0
+
+    def __init__(self, most: int = 20, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since = clock()
+        self._told: set[Hashable] = set()
+        self._passed_over = 0
+
+    def turn(self, one: Hashable) -> int | None:
+        """How many have been passed over since the last one that was told; None: this one is, too."""
+        with self._lock:
+            if self._clock() - self._since >= self.SECONDS:
+                self._since = self._clock()
+                self._told.clear()
+            if one in self._told or len(self._told) >= self._most:
+                self._passed_over += 1
+                return None
+            self._told.add(one)
+            more, self._passed_over = self._passed_over, 0
+            return more
 
 
 class Lines:
@@ -146,15 +177,23 @@ def _harmless(value: Any) -> Any:
 
 
 class Relay(logging.Handler):
-    """Standard logging → one line with its place and kind, never its text."""
+    """Standard logging → one line with its place and kind, never its text; of each place one a minute."""
+
+    def __init__(self, level: int, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(level)
+        self._seldom = Seldom(clock=clock)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line for one record."""
+        """One line for one record, unless there has been one of its kind in the last minute."""
         fault = record.exc_info[1] if record.exc_info else None
+        more = self._seldom.turn((record.name, record.pathname, record.lineno, type(fault)))
+        if more is None:
+            return
         structlog.get_logger(record.name).log(
             min(record.levelno, logging.ERROR),
             "library_message",
             where=f"{_short(record.pathname)}:{record.lineno}",
+            **({"skipped": more} if more else {}),
             **(described(fault) if fault else {}),
         )
 

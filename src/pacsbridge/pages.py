@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from urllib.parse import quote, urlsplit
 
 from pacsbridge import __version__, manual
@@ -31,6 +32,8 @@ def web_service(
     secret: bytes,
 ) -> Web:
     """What the pages share; `secret` seals their links."""
+    if gate is not None:
+        gate.sessions.idle_seconds = settings.web.idle_minutes * 60 or inf
     return Web(
         store,
         web_settings(settings, secret),
@@ -45,12 +48,10 @@ def web_service(
 
 def web_settings(settings: Config, secret: bytes) -> WebSettings:
     """The settings of the pages; `secret` seals links."""
-    hosts = {settings.fhir.host, urlsplit(settings.fhir.base_url).hostname or ""}
     return WebSettings(
         settings.fhir.base_url,
         settings.dicomweb.base_url,
         __version__,
-        frozenset(host.lower() for host in hosts),
         (settings.dimse.ae_title, settings.dimse.port),
         settings.web.viewer,
         settings.web.scopes,

@@ -13,10 +13,12 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from token_issuer import OTHER, WEAK, Issuer, private, public
+from token_issuer import AUDIENCE, OTHER, WEAK, Issuer, private, public
 
+from pacsbridge import config, wiring
 from pacsbridge.access import keys
 from pacsbridge.access.gate import Gate, gate
+from pacsbridge.access.introspection import Introspection
 from pacsbridge.access.keys import KeyRing, key_ring
 from pacsbridge.access.rights import Access, Right
 from pacsbridge.access.settings import ALGORITHMS
@@ -320,6 +322,26 @@ def test_a_verified_token_is_remembered_until_it_ends(issuer: Issuer) -> None:
     guarding.close()
 
 
+def test_no_step_of_the_clock_prolongs_what_is_remembered(issuer: Issuer) -> None:
+    """A day back: a token that was revoked is not believed a day longer, one refused is looked at again."""
+    clock, timer = Clock(), Clock()
+    clock.now = time.time()
+    settings = issuer.settings(introspection_url=f"{issuer.url}/introspect")
+    guarding = Gate(settings, Introspection(settings), clock, timer)
+    known = {"active": True, **issuer.claims(SCOPE)}
+    issuer.active["t"] = known
+    assert isinstance(ask(guarding, "t")[0], Access)
+    issuer.active.clear()
+    clock.now -= 86_400
+    timer.now += settings.introspection_seconds + 0.1
+    assert ask(guarding, "t") == ["the token is not active"]
+    issuer.active["t"] = known
+    clock.now -= 86_400
+    timer.now += 5.1
+    assert isinstance(ask(guarding, "t")[0], Access)
+    guarding.close()
+
+
 ACTIVE: dict[str, tuple[dict[str, Any], str | None]] = {
     "active": ({"active": True}, None),
     "with everything": ({"active": True, "aud": ["https://pacs.example/fhir"], "exp": NOW + 36_000}, None),
@@ -331,6 +353,12 @@ ACTIVE: dict[str, tuple[dict[str, Any], str | None]] = {
     "no time": ({"active": True, "exp": "soon"}, "the token's times are no numbers"),
     "another issuer": ({"active": True, "iss": "x"}, "the token is of another issuer"),
     "another audience": ({"active": True, "aud": "x"}, "the token is for another audience"),
+    "other audiences": ({"active": True, "aud": ["x", 7, None]}, "the token is for another audience"),
+    "no audience at all": ({"active": True, "aud": []}, "the token is for another audience"),
+    "no word of an audience": (
+        {"active": True, "aud": None},
+        "the issuer does not say whom the token is for",
+    ),
     "bound": ({"active": True, "cnf": {}}, "a token that is bound to a key is not taken as a bearer token"),
 }
 
@@ -342,6 +370,36 @@ def test_introspection(issuer: Issuer, case: str) -> None:
     issuer.active["opaque"] = {"scope": SCOPE, **claims}
     found = one(issuer, "opaque", introspection_url=f"{issuer.url}/introspect")
     assert found == (word or Access(frozenset({Right("ImagingStudy", "r")}), frozenset(), None))
+
+
+@pytest.mark.parametrize(
+    ("audience", "word"), [(None, None), (AUDIENCE, None), ("x", "the token is for another audience")]
+)
+def test_an_audience_may_be_left_out_where_that_is_allowed(
+    issuer: Issuer, audience: str | None, word: str | None
+) -> None:
+    """Where the operator says so; one that is stated has to be ours all the same."""
+    issuer.active["opaque"] = {"active": True, "scope": SCOPE, "aud": audience}
+    more = {"introspection_url": f"{issuer.url}/introspect", "require_audience": False}
+    found = one(issuer, "opaque", **more)
+    assert found == (word or Access(frozenset({Right("ImagingStudy", "r")}), frozenset(), None))
+
+
+@pytest.mark.parametrize(("line", "required"), [("", True), ("require_audience = false", False)])
+def test_what_the_configuration_says_of_audiences(tmp_path: Path, line: str, required: bool) -> None:
+    """They are asked for, unless it says otherwise."""
+    file = tmp_path / "pacsbridge.toml"
+    text = "[auth]\nissuer = 'https://a'\naudience = 'https://b'\njwks_url = 'https://a/keys'\n"
+    file.write_text(text + line)
+    access = wiring.access(config.load(file, {}))
+    assert access is not None
+    assert access.require_audience is required
+
+
+def test_a_jwt_without_an_audience_is_never_good(issuer: Issuer) -> None:
+    """Whatever is allowed for those that are asked about."""
+    found = one(issuer, issuer.token(SCOPE, aud=None), require_audience=False)
+    assert found == "the token lacks exp, iss or aud"
 
 
 def test_introspection_is_remembered(issuer: Issuer) -> None:

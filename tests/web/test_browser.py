@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from chromium_peer import Page, browser
 from page_site import CT, HOSTILE, LONG, RIGHT_TO_LEFT, Site, changed, fill, site
+from token_issuer import Issuer
 
 from pacsbridge.samples import write_samples
 
@@ -39,6 +40,7 @@ PAGES = (
 """Every kind of page but those whose paths have ids in them, and that for signing in."""
 
 FAULTY = ("/?from=x", "/nope")
+SCOPES = "user/ImagingStudy.rs user/Endpoint.rs pacsbridge/metrics"
 WIDE = "W" * 30 + LONG[:34]
 WIDTHS = (1280, 360)
 SCHEMES = ("light", "dark")
@@ -288,3 +290,27 @@ def test_what_a_modality_writes_runs_nothing(program: Callable[[str], str], tmp_
                 assert width <= await page.evaluate("innerWidth"), path
 
         browsed(chromium, tmp_path / "profile", work)
+
+
+def test_a_page_that_is_left_alone_goes_away_with_its_session(
+    program: Callable[[str], str], tmp_path: Path, behind: Site, issuer: Issuer
+) -> None:
+    """What refreshes by itself leads to the form for signing in once the session is over."""
+    chromium = program("chromium")
+    gate = behind.running.http._front.gate
+    assert gate is not None
+
+    async def work(page: Page) -> None:
+        await page.open(behind.root + "/login?next=/sources")
+        await arrived(page, "/login")
+        await page.evaluate(f"document.querySelector('#token').value = {issuer.token(SCOPES)!r}")
+        await click(page, "form.stack button")
+        await arrived(page, "/sources")
+        await page.wait("document.querySelector('[data-live-state]')?.textContent.startsWith('Up to date')")
+        for name in list(gate.sessions._open):
+            gate.sessions.end(name, "its token is no longer taken")
+        await arrived(page, "/login")
+        assert await page.evaluate("location.search") == "?next=%2Fsources"
+        assert await page.evaluate("document.querySelector('[data-live]')") is None
+
+    browsed(chromium, tmp_path, work)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.sender import uid
 from operating_site import AE, NOW, SECOND, URL, MakeSite, Site, standing, text_of
+from pushing import encoded
 from token_issuer import Issuer
 
 from pacsbridge.access.gate import gate
@@ -17,6 +19,8 @@ from pacsbridge.access.scopes import OPERATING
 from pacsbridge.bridge.archive_standing import Load
 from pacsbridge.bridge.archive_state import LastRound
 from pacsbridge.bridge.association_log import Association, Associations, Caller
+from pacsbridge.bridge.intake import Incoming
+from pacsbridge.bridge.sources import Source
 from pacsbridge.kernel.model import Facts
 from pacsbridge.kernel.reports import Report
 from pacsbridge.store import schema
@@ -285,6 +289,32 @@ def test_all_of_a_kind_are_tried_again_after_a_question(site: Site) -> None:
     while "700 of 700 tried again" not in (said := text_of(site.get("/dead-letters", **LIVE).text)):
         assert time.monotonic() < deadline, said
         time.sleep(0.05)
+
+
+def test_a_conflict_is_decided_by_its_kind_alone(site: Site) -> None:
+    """Trying all again leaves it, and says so; chosen by its kind it takes the place of what is held."""
+    contents = {name: encoded(1, 1, 100, f"{name}^Patient") for name in "AB"}
+    for name, data in contents.items():
+        source = Source(f"urn:dicom:ae:{name}", name)
+        site.intake.adopt(Incoming(data, "1.2.840.10008.1.2.1", source))
+        assert site.intake.indexer.drain(30)
+    assert "Take this one" in text_of(site.get("/dead-letters").text)
+    for query, left, said in (
+        ("action=retry", 1, "Conflicts are left as they are"),
+        ("action=retry&kind=conflict", 0, "takes the place of what is held"),
+    ):
+        page, fields = confirmed(site, query)
+        assert said in text_of(page)
+        site.post("/dead-letters/all", page, **fields)
+        deadline = time.monotonic() + 60
+        while site.work.progress is None or site.work.progress.running:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(site.store.dead_letters()) == left
+        assert ("conflicts for you to decide" in text_of(site.get("/dead-letters", **LIVE).text)) == left
+    assert site.intake.indexer.drain(30)
+    [held] = site.store.held(uid(2, 1))
+    assert held.sha256 == sha256(contents["B"]).digest()
 
 
 @pytest.mark.parametrize("last", ["", "x", "9" * 20, "٣"])

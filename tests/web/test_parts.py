@@ -9,7 +9,7 @@ from pacsbridge.bridge.probing import Probe, Probed
 from pacsbridge.errors import Absent, NotUnderstood, Unavailable
 from pacsbridge.web.asking import Asked, parameters, read
 from pacsbridge.web.differences import Change, changes
-from pacsbridge.web.hosts import authority_of, check_name
+from pacsbridge.web.hosts import authority_of
 from pacsbridge.web.json_text import MOST, json_text
 from pacsbridge.web.telling import facts, has_pictures
 from pacsbridge.web.wording import moment, number, plain, size, started, uid
@@ -142,13 +142,8 @@ def test_only_configured_addresses_are_asked() -> None:
         probe.ask("http://here/dicomweb/", "1.2")
 
 
-def test_a_host_is_ours_or_an_address() -> None:
-    """Names are those of the configuration; an address cannot be somebody else's name."""
-    check_name("pacs.example:8080", frozenset({"pacs.example"}))
-    check_name("192.0.2.1", frozenset())
-    for host in ("pacs.example.evil", "", "[::1", "localhost.", "user@evil"):
-        with pytest.raises(web.HTTPMisdirectedRequest):
-            check_name(host, frozenset({"pacs.example"}))
+def test_where_a_form_comes_from() -> None:
+    """The authority of an origin, if it has one."""
     assert [authority_of(one) for one in ("http://a:1", "null", "http://[")] == ["a:1", "", ""]
 
 

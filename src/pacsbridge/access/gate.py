@@ -6,8 +6,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from math import inf
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pacsbridge.access.introspection import Introspection
 from pacsbridge.access.keys import key_ring
@@ -26,6 +28,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 """RFC 6750 2.1."""
 
 _ID = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+T = TypeVar("T")
+
 _KEPT = 4096
 _THREADS = 4
 
@@ -44,20 +48,29 @@ class Verifier(Protocol):
 
 
 class _Kept(NamedTuple):
+    """What was found of a token: for so long by the monotonic clock, and no longer than the token is good."""
+
     found: Access | Unauthenticated
     until: float
+    ends: float = inf
 
 
 class Gate:
     """Tells what tokens give access to; for one event loop, which alone may use it."""
 
     def __init__(
-        self, settings: AccessSettings, verifier: Verifier, clock: Callable[[], float] = time.time
+        self,
+        settings: AccessSettings,
+        verifier: Verifier,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` says what time it is, `timer` how much has passed: a step of the first prolongs nothing."""
         self.settings = settings
         self.sessions = Sessions()
         self._verifier = verifier
         self._clock = clock
+        self._timer = timer
         self._good: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bad: OrderedDict[bytes, _Kept] = OrderedDict()
         self._executor = ThreadPoolExecutor(_THREADS, "access")
@@ -74,33 +87,31 @@ class Gate:
             raise Unauthenticated("the token cannot be read")
         name = sha256(token.encode()).digest()
         kept = self._good.get(name) or self._bad.get(name)
-        if kept is not None and self._clock() < kept.until:
+        if kept is not None and self._timer() < kept.until and self._clock() < kept.ends:
             return _given(kept.found)
         try:
             claims = await self._claims(token)
         except Unauthenticated as exc:
-            self._keep(self._bad, name, _Kept(exc, self._clock() + min(self._seconds, 5.0)))
+            self._keep(self._bad, name, _Kept(exc, self._timer() + min(self._seconds, 5.0)))
             raise
         self._bad.pop(name, None)
         found = access_of(claims, self.settings)
-        self._keep(self._good, name, _Kept(found, self._until(claims)))
+        self._keep(self._good, name, _Kept(found, self._timer() + self._seconds, found.until))
         return found
+
+    async def ask(self, work: Callable[[], T]) -> T:
+        """Run blocking work that asks the issuer: it has threads of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     async def _claims(self, token: str) -> Mapping[str, Any]:
         """On the loop where that takes no waiting, else in a thread."""
         if self._verifier.ready(token):
             return self._verifier.claims(token)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._fetched, token)
+        return await self.ask(partial(self._fetched, token))
 
     def _fetched(self, token: str) -> Mapping[str, Any]:
         self._verifier.prepare(token)
         return self._verifier.claims(token)
-
-    def _until(self, claims: Mapping[str, Any]) -> float:
-        now = self._clock()
-        ends = claims.get("exp")
-        stated = float(ends) + self.settings.leeway_seconds if isinstance(ends, int | float) else now
-        return min(stated, now + self._seconds) if ends is not None else now + self._seconds
 
     def _keep(self, among: OrderedDict[bytes, _Kept], name: bytes, kept: _Kept) -> None:
         among[name] = kept
@@ -127,7 +138,14 @@ def access_of(claims: Mapping[str, Any], settings: AccessSettings) -> Access:
         raise Unauthenticated("a token that is bound to a key is not taken as a bearer token")
     everywhere, own = granted(_scopes(claims))
     patient = _patient(claims.get(settings.patient_claim), settings.patient_base)
-    return Access(everywhere, own if patient else frozenset(), patient, _who(claims, settings))
+    until = _until(claims, settings.leeway_seconds)
+    return Access(everywhere, own if patient else frozenset(), patient, _who(claims, settings), until)
+
+
+def _until(claims: Mapping[str, Any], leeway: float) -> float:
+    """When a token ends, in seconds since 1970: never where it does not say, and now where nobody knows."""
+    ends = claims.get("exp", inf)
+    return float(ends) + leeway if isinstance(ends, int | float) else 0.0
 
 
 def _who(claims: Mapping[str, Any], settings: AccessSettings) -> Who:

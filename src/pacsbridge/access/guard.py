@@ -7,7 +7,7 @@ from aiohttp.typedefs import Middleware
 
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.rights import Access
-from pacsbridge.access.sessions import name_of
+from pacsbridge.access.sessions import LIVE, REFUSED, name_of
 from pacsbridge.errors import NotUnderstood, Unauthenticated
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,13 +40,13 @@ async def identify(gate: Gate, request: web.Request) -> Access:
 async def signed_in(gate: Gate, request: web.Request) -> Access:
     """What the token of the request's session gives. Raises Unauthenticated, Unavailable."""
     name = name_of(request)
-    token = gate.sessions.token(name)
+    token = gate.sessions.token(name, used=LIVE not in request.headers)
     if token is None:
         raise Unauthenticated("sign in first", invalid=False)
     try:
         return await gate.access(token)
     except Unauthenticated:
-        gate.sessions.end(name)
+        gate.sessions.end(name, REFUSED, request.remote or "")
         raise
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import inf
 from typing import NamedTuple
 
 from pacsbridge.errors import Forbidden
@@ -30,13 +31,14 @@ class Access:
     """What one caller may have: `everywhere`, and as far as it is about `patient`.
 
     `patient` is the reference to the one Patient, as resources have it; without it `own` is empty. `who` it
-    is says nothing about that: callers who may have the same are equal.
+    is, and until when (seconds since 1970), says nothing about that: callers who may have the same are equal.
     """
 
     everywhere: Rights = frozenset()
     own: Rights = frozenset()
     patient: str | None = None
     who: Who = field(default=Who(), compare=False)
+    until: float = field(default=inf, compare=False)
 
     def reach(self, wanted: Sequence[Right]) -> str | None:
         """The patient to whom an interaction that needs these rights is confined; None: to nobody.

@@ -16,6 +16,11 @@ class Web:
         "A viewer's URL with {study_uid} in it: each study then has a link that opens it there.",
         example="https://viewer.example/viewer?StudyInstanceUIDs={study_uid}",
     )
+    idle_minutes: float = key(
+        kinds.number(0, 720),
+        60.0,
+        "After so long without use (pages that refresh are none) a browser is signed out; 0: never.",
+    )
     scopes: str = key(
         kinds.TEXT,
         "user/ImagingStudy.rs user/Patient.rs user/Endpoint.rs pacsbridge/metrics",

@@ -1,11 +1,11 @@
 """The logs of pynetdicom and pydicom: identifiers are switched off, warnings go to ours without their text.
 
 Both libraries quote what they received in their messages, so only the place of a complaint is passed on, and
-each place once a minute: a peer decides how often they complain.
+each place once a minute: a peer decides how often they complain. The next line tells how many more came.
+None is an error of ours, whatever the library calls it: what fails for it comes to us as an exception.
 """
 
 import logging
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,11 @@ from contextlib import contextmanager
 import structlog
 from pynetdicom import _config
 
+from pacsbridge.logs import Seldom
+
 log = structlog.get_logger("pacsbridge.dimse")
 
 LIBRARIES = ("pynetdicom", "pydicom")
-SECONDS_BETWEEN = 60.0
 
 
 class Relay(logging.Handler):
@@ -24,16 +25,17 @@ class Relay(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._last: dict[str, float] = {}
+        self._seldom = Seldom()
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line for one record, unless there has been one from the same place in the last minute."""
-        where, now = f"{record.name}:{record.lineno}", time.monotonic()
-        if now - self._last.get(where, -SECONDS_BETWEEN) < SECONDS_BETWEEN:
+        where = f"{record.name}:{record.lineno}"
+        more = self._seldom.turn(where)
+        if more is None:
             return
-        self._last[where] = now
         kind = record.exc_info[0] if record.exc_info else None
-        log.log(record.levelno, "library complained", where=where, error=kind.__name__ if kind else None)
+        error = kind.__name__ if kind else None
+        log.warning("library complained", where=where, error=error, skipped=more)
 
 
 def tame() -> None:

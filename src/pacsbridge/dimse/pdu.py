@@ -13,6 +13,9 @@ FIXED_LENGTH = {0x03: 4, 0x05: 4, 0x06: 4, 0x07: 4}
 NOT_SPECIFIED, UNRECOGNISED_PDU, UNEXPECTED_PDU, UNEXPECTED_PARAMETER, INVALID_VALUE = 0, 1, 2, 5, 6
 """Reasons of a provider's A-ABORT (PS3.8 Table 9-26)."""
 
+_REASONS = frozenset((0, 1, 2, 4, 5, 6))
+_USER_ABORT, _PROVIDER = bytes(4), 2
+
 HEADER = 6
 _HEADER = struct.Struct(">BxL")
 _PDV = struct.Struct(">LBB")
@@ -61,6 +64,12 @@ def check_header(kind: int, length: int, limit: int) -> None:
         raise Violation(f"unknown PDU type 0x{kind:02X}", UNRECOGNISED_PDU)
     if length > limit or length != FIXED_LENGTH.get(kind, length):
         raise Violation(f"a PDU of type 0x{kind:02X} cannot be {length} bytes long", INVALID_VALUE)
+
+
+def known_abort(body: memoryview) -> bytes:
+    """The body of an A-ABORT with values of PS3.8 Table 9-26: whatever it says, it ends the association."""
+    source, reason = body[2:4]
+    return bytes(body) if source == _PROVIDER and reason in _REASONS else _USER_ABORT
 
 
 def check_associate(body: memoryview) -> None:

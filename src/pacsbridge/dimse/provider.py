@@ -28,6 +28,7 @@ from pacsbridge.dimse.pdu import (
     Violation,
     check_associate,
     header,
+    known_abort,
     p_data,
     pdvs,
 )
@@ -111,7 +112,7 @@ class Provider(DULServiceProvider):
         except OSError as fault:
             address, settings = self.assoc.requestor.address, self._register.settings
             if settings.tls is None:
-                log.warning("connection not opened", address=address, reason=type(fault).__name__)
+                self._register.broken_off("connection not opened", address, type(fault).__name__)
             else:
                 settings.strangers.note(address, fault)
                 self._register.handshake_failed(address, why(fault))
@@ -216,7 +217,7 @@ class Provider(DULServiceProvider):
                 self._take(*pdu)
                 self._since = time.monotonic()
         except Violation as fault:
-            log.warning("protocol violation", address=self.assoc.requestor.address, reason=str(fault))
+            self._register.broken_off("protocol violation", self.assoc.requestor.address, str(fault))
             self._abort(_provider_abort(fault.reason), "protocol violation")
 
     def _fill(self) -> None:
@@ -294,8 +295,9 @@ class Provider(DULServiceProvider):
         """Decodes a PDU of association control; Violation if pynetdicom cannot make sense of it."""
         if kind == ASSOCIATE_RQ:
             check_associate(body)
+        known = known_abort(body) if kind == ABORT else body
         try:
-            pdu, event = self._decode_pdu(bytearray(header(kind, len(body)) + body))
+            pdu, event = self._decode_pdu(bytearray(header(kind, len(body)) + known))
             if kind == ASSOCIATE_RQ:
                 pdu.to_primitive()
         except Exception as fault:

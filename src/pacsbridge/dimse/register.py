@@ -2,7 +2,10 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+import structlog
 
 from pacsbridge import metrics
 from pacsbridge.bridge.association_log import Association, AssociationLog, Associations, Refusal
@@ -11,6 +14,9 @@ from pacsbridge.dimse.peers import Directory
 from pacsbridge.dimse.receive import Caller, Outlet
 from pacsbridge.dimse.settings import DimseSettings
 from pacsbridge.dimse.watch import Watch
+from pacsbridge.logs import Seldom
+
+log = structlog.get_logger("pacsbridge.dimse")
 
 
 class Member(Protocol):
@@ -35,6 +41,11 @@ class Member(Protocol):
         """Its association as it stands; None before there is one."""
 
 
+def _never_low() -> bool:
+    """Nobody has said what there is room on."""
+    return False
+
+
 class Register:
     """The connections of one listener: those that have an association, and those that have not (yet)."""
 
@@ -48,11 +59,13 @@ class Register:
         self.directory = directory
         self.outlet = outlet
         self.watch = Watch()
+        self.is_low: Callable[[], bool] = _never_low
         self._lock = threading.Lock()
         self._members: set[Member] = set()
         self._waiting: dict[Member, None] = {}
         self._associated: set[Member] = set()
         self._ended = AssociationLog()
+        self._seldom = Seldom()
         self.closing = False
 
     def enter(self, member: Member) -> None:
@@ -98,6 +111,13 @@ class Register:
         """A caller has been turned away, for a reason of `admission.REFUSALS`."""
         self.watch.rejected(caller, reason)
         self._ended.turn_away(Refusal(caller.calling_ae, caller.called_ae, caller.address[0], reason, wall()))
+
+    def broken_off(self, event: str, address: str, reason: str) -> None:
+        """A connection comes to nothing by what its caller does: each is counted, and told within bounds."""
+        metrics.DIMSE_REJECTED.labels(event).inc()
+        more = self._seldom.turn((event, address, reason))
+        if more is not None:
+            log.warning(event, address=address, reason=reason, skipped=more)
 
     def handshake_failed(self, address: str, reason: str) -> None:
         """TLS has not come about, for one of `failures.REASONS`."""

@@ -76,7 +76,7 @@ def _participants(event: Event, source: str) -> Iterator[tuple[str, bool, Coding
     if event.destination:
         yield event.destination, False, KINDS[event.kind].destination, ""
     if who.user:
-        yield who.user, True, None, ""
+        yield who.user, True, None, who.address if KINDS[event.kind].authenticates else ""
 
 
 def _participant(message: Element, user: str, requestor: bool, role: Coding | None, address: str) -> None:

@@ -27,6 +27,12 @@ SOURCE, DESTINATION = dcm("110153", "Source Role ID"), dcm("110152", "Destinatio
 APPLICATION = dcm("110150", "Application")
 _USER: Coding = {"system": PARTICIPATION_TYPE, "code": "IRCP", "display": "information recipient"}
 
+_HUMAN: Coding = {
+    "system": "http://terminology.hl7.org/CodeSystem/extra-security-role-type",
+    "code": "humanuser",
+    "display": "human user",
+}
+
 _CLIENT_ROLES: Mapping[str, Coding] = {"in": SOURCE, "out": DESTINATION}
 _SERVER_ROLES: Mapping[str, Coding] = {"in": DESTINATION, "out": SOURCE}
 
@@ -81,7 +87,7 @@ def _agents(event: Event) -> Iterator[dict[str, Any]]:
         role = KINDS[event.kind].destination
         yield _titled(_agent(role, _named(event.destination)), event.destination)
     if event.who.user:
-        yield _agent(_USER, _identified(event.who.issuer, event.who.user), requestor=True)
+        yield _user(event.who, at_work=not KINDS[event.kind].authenticates)
 
 
 def _client(role: Coding | None, who: Who) -> dict[str, Any]:
@@ -90,6 +96,12 @@ def _client(role: Coding | None, who: Who) -> dict[str, Any]:
     known = _named(name) if name else {"display": who.address or "unknown"}
     agent = _agent(role, known, requestor=not who.user)
     return _titled({**agent, **_network(who.address)}, who.title)
+
+
+def _user(who: Who, *, at_work: bool) -> dict[str, Any]:
+    """The person: who gets the data, or `at_work` false, who signs in or out, and from where."""
+    agent = _agent(_USER if at_work else _HUMAN, _identified(who.issuer, who.user), requestor=True)
+    return agent if at_work else {**agent, **_network(who.address)}
 
 
 def _agent(role: Coding | None, who: Mapping[str, Any], *, requestor: bool = False) -> dict[str, Any]:

@@ -14,14 +14,11 @@ from aiohttp.typedefs import Middleware
 
 from pacsbridge import errors, metrics
 from pacsbridge.access.guard import Handler
-from pacsbridge.access.sessions import name_of, set_cookie
+from pacsbridge.access.sessions import LIVE, name_of, set_cookie
 from pacsbridge.web.service import SERVICE
 from pacsbridge.web.showing import page, see_other
 
 _log = structlog.get_logger("pacsbridge.web")
-
-LIVE = "X-Pacsbridge-Live"
-"""The field of requests that our script makes; they are told faults rather than sent elsewhere."""
 
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -57,6 +54,8 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.Mismatch: Fault(HTTPStatus.UNPROCESSABLE_ENTITY, "Two things contradict each other"),
     errors.TooLarge: Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is too much"),
     errors.NotAcceptable: Fault(HTTPStatus.NOT_ACCEPTABLE, "There is no such form of this"),
+    errors.Misdirected: Fault(HTTPStatus.MISDIRECTED_REQUEST, "Not under this name"),
+    errors.Insecure: Fault(HTTPStatus.FORBIDDEN, "Not without encryption", "Go there by https."),
     errors.Denied: Fault(HTTPStatus.FORBIDDEN, "Not for you"),
     errors.Unauthenticated: Fault(HTTPStatus.UNAUTHORIZED, "Sign in first"),
     errors.Forbidden: Fault(
@@ -74,6 +73,7 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     ),
     errors.BadAnswer: _ELSEWHERE,
     errors.Declined: _ELSEWHERE,
+    errors.WrongKind: _ELSEWHERE,
     errors.Misconfigured: _INTERNAL,
 }
 """Every error of pacsbridge → its page; a test holds the table complete."""
@@ -83,7 +83,6 @@ _HTTP: Mapping[int, Fault] = {
     HTTPStatus.METHOD_NOT_ALLOWED: Fault(
         HTTPStatus.METHOD_NOT_ALLOWED, "Not like this", "Go there by the form that leads there."
     ),
-    HTTPStatus.MISDIRECTED_REQUEST: Fault(HTTPStatus.MISDIRECTED_REQUEST, "Not under this name"),
 }
 
 _METHODS = frozenset(("GET", "HEAD", "POST"))

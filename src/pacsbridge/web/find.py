@@ -14,6 +14,7 @@ from pacsbridge.access.confining import confined, shown
 from pacsbridge.access.guard import access_of
 from pacsbridge.access.rights import Access
 from pacsbridge.access.sessions import name_of
+from pacsbridge.access.ways import host_of
 from pacsbridge.errors import NotUnderstood
 from pacsbridge.kernel.query_parsing import CURSOR, parse
 from pacsbridge.store.records import Page
@@ -22,7 +23,6 @@ from pacsbridge.web import asking
 from pacsbridge.web.asking import FIELDS, SORT, SORTS, Asked
 from pacsbridge.web.auditing import QUERY
 from pacsbridge.web.forms import Pairs, of_form, of_url, value
-from pacsbridge.web.hosts import host_of
 from pacsbridge.web.kept import NAME
 from pacsbridge.web.reading import study_uid, value_of_type
 from pacsbridge.web.routes import Route

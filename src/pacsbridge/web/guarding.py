@@ -1,14 +1,17 @@
-"""Who may have a page, under which name it may be asked for, and whose forms are taken."""
+"""Who may have a page, and whose forms are taken."""
+
+from collections.abc import Iterable
 
 from aiohttp import web
 
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import ACCESS, Handler, identify, signed_in
-from pacsbridge.access.rights import OPERATOR, Access
+from pacsbridge.access.rights import OPERATOR, Access, Right
 from pacsbridge.access.sessions import name_of
+from pacsbridge.access.ways import check_way
 from pacsbridge.errors import Forbidden
 from pacsbridge.web.forms import of_form, value
-from pacsbridge.web.hosts import authority_of, check_name
+from pacsbridge.web.hosts import authority_of
 from pacsbridge.web.routes import Route
 from pacsbridge.web.service import SERVICE, Web
 from pacsbridge.web.showing import SEAL, SIGNED_IN
@@ -22,11 +25,10 @@ def guarded(route: Route) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         service = request.app[SERVICE]
-        if service.gate is None:
-            check_name(request.host, service.settings.hosts)
-        elif not route.everybody:
+        check_way(request)
+        if service.gate is not None and not route.everybody:
             request[ACCESS] = access = await _caller(service.gate, request)
-            _check_rights(access, route)
+            check_rights(access, route.rights)
         if route.method == "POST":
             await _check_form(service, request)
         return await route.handler(request)
@@ -43,9 +45,9 @@ async def _caller(gate: Gate, request: web.Request) -> Access:
     return access
 
 
-def _check_rights(access: Access, route: Route) -> None:
-    """Raises Forbidden; how far a right goes is for the page to heed."""
-    for right in route.rights:
+def check_rights(access: Access, rights: Iterable[Right]) -> None:
+    """Raises Forbidden unless a caller has them all; how far a right goes is for the page to heed."""
+    for right in rights:
         if right == OPERATOR:
             access.need(right)
         else:
@@ -55,9 +57,10 @@ def _check_rights(access: Access, route: Route) -> None:
 async def _check_form(service: Web, request: web.Request) -> None:
     """Raises Forbidden for a post that was not made on a page of ours.
 
-    Whoever sends a token in the header is no browser that somebody else's page makes use of.
+    Whoever sends a good token in the header is no browser that somebody else's page makes use of; any other
+    header there may be one that a browser adds by itself.
     """
-    if "Authorization" in request.headers and service.gate is not None:
+    if ACCESS in request and SIGNED_IN not in request:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

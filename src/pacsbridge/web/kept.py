@@ -48,6 +48,11 @@ class Kept:
             self._searches.popitem(last=False)
         return name
 
+    def forget(self, session: str) -> None:
+        """A session has ended: what it asked for is kept no longer."""
+        for key in [key for key in self._searches if key[0] == session]:
+            del self._searches[key]
+
     def pairs(self, session: str, name: str) -> Pairs:
         """What a search asks for. Raises Absent where it is kept no longer, or is another session's."""
         found = self._searches.get((session, name))

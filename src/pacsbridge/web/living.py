@@ -5,8 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
+from pacsbridge.access.sessions import LIVE
 from pacsbridge.errors import Absent
-from pacsbridge.web.faults import LIVE
 from pacsbridge.web.operations import Operations
 from pacsbridge.web.service import SERVICE, Web
 from pacsbridge.web.showing import page

@@ -1,11 +1,15 @@
-"""Signing in at the issuer of tokens: the authorization code grant with PKCE (RFC 6749 4.1, RFC 7636)."""
+"""Signing in at the issuer of tokens: the authorization code grant with PKCE (RFC 6749 4.1, RFC 7636).
 
+Nothing is kept here of sign-ins under way, so that nobody who begins many of them pushes out those of others:
+a state says itself how long it is good, is sealed, and its code verifier is made of it by a secret of ours.
+"""
+
+import hmac
 import time
 from base64 import urlsafe_b64encode
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from secrets import token_urlsafe
+from secrets import token_bytes, token_urlsafe
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -22,8 +26,8 @@ from pacsbridge.remote.transport import Transport
 PATH = "/login/done"
 """Where the issuer sends the browser back to."""
 
-_MOST = 1000
-_SECONDS = 600.0
+SECONDS = 600
+"""How long a sign-in may be under way."""
 
 
 class Begun(NamedTuple):
@@ -31,12 +35,6 @@ class Begun(NamedTuple):
 
     url: str
     state: str
-
-
-class _Pending(NamedTuple):
-    verifier: str
-    goes_to: str
-    until: float
 
 
 class CodeFlow:
@@ -47,22 +45,19 @@ class CodeFlow:
         settings: AccessSettings,
         scopes: str,
         origin: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._scopes = scopes
         self._redirect = origin + PATH
         self._smart = Smart(settings)
         self._clock = clock
-        self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._key = token_bytes(32)
 
-    def begin(self, goes_to: str) -> Begun:
-        """Where to sign in, to be shown `goes_to` then. Raises Unavailable where the issuer does not say."""
+    def begin(self) -> Begun:
+        """Where to sign in. Raises Unavailable where the issuer does not say."""
         url = self._endpoint("authorization_endpoint")
-        state, verifier = token_urlsafe(32), token_urlsafe(48)
-        self._pending[state] = _Pending(verifier, goes_to, self._clock() + _SECONDS)
-        while len(self._pending) > _MOST:
-            self._pending.popitem(last=False)
+        state = self._state()
         asked = {
             "response_type": "code",
             "client_id": self._settings.client_id or "",
@@ -70,20 +65,34 @@ class CodeFlow:
             "scope": self._scopes,
             "state": state,
             "aud": self._settings.base_url,
-            "code_challenge": _challenge(verifier),
+            "code_challenge": _challenge(self._verifier(state)),
             "code_challenge_method": "S256",
         }
         return Begun(f"{url}{'&' if '?' in url else '?'}{urlencode(asked)}", state)
 
-    def finish(self, state: str, code: str) -> tuple[str, str]:
-        """The token for a code, and where to go on. A state is good for one code.
-
-        Raises NotUnderstood, Unauthenticated, Unavailable.
-        """
-        pending = self._pending.pop(state, None)
-        if pending is None or self._clock() >= pending.until:
+    def check(self, state: str) -> None:
+        """Raises NotUnderstood unless a state is one of ours, and not too old."""
+        named, _, seal = state.rpartition(".")
+        ours = hmac.compare_digest(self._secret("state", named).encode(), seal.encode(errors="replace"))
+        if not ours or self._clock() >= int(named.partition(".")[0]):
             raise NotUnderstood("this sign-in is not known here any more: sign in again")
-        return self._exchange(code, pending.verifier), pending.goes_to
+
+    def finish(self, state: str, code: str) -> str:
+        """The token for a code of a sign-in with a good state. Raises Unauthenticated, Unavailable."""
+        return self._exchange(code, self._verifier(state))
+
+    def _state(self) -> str:
+        named = f"{int(self._clock()) + SECONDS}.{token_urlsafe(32)}"
+        return f"{named}.{self._secret('state', named)}"
+
+    def _verifier(self, state: str) -> str:
+        """RFC 7636 4.1."""
+        return self._secret("verifier", state)
+
+    def _secret(self, use: str, text: str) -> str:
+        """43 characters that nobody else can make of a text."""
+        made = hmac.new(self._key, f"{use}:{text}".encode(errors="replace"), sha256).digest()
+        return urlsafe_b64encode(made).rstrip(b"=").decode()
 
     def _exchange(self, code: str, verifier: str) -> str:
         url = self._endpoint("token_endpoint")

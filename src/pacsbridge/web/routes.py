@@ -12,6 +12,10 @@ OPERATORS = (OPERATOR,)
 """What the pages of operators need."""
 
 
+PAGES = (STUDIES, OPERATORS)
+"""What opens pages: all rights of one of these."""
+
+
 class Route(NamedTuple):
     """One row: `rights` are all needed. `everybody`: without signing in.
 

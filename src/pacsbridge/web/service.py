@@ -27,15 +27,13 @@ T = TypeVar("T")
 class WebSettings:
     """`base_url` and `dicomweb_url` are those of the FHIR API and of DICOMweb, as clients reach them.
 
-    `hosts` are the names by which pages may be asked for while nobody has to sign in. `dimse` is our AE title
-    and port, `viewer` a template of links with `{study_uid}`, `scopes` what the pages need of a token.
-    `pictures`: DICOMweb makes thumbnails. `cursor_secret` seals the links from page to page.
+    `dimse` is our AE title and port, `viewer` a template of links with `{study_uid}`, `scopes` what the pages
+    need of a token. `pictures`: DICOMweb makes thumbnails. `cursor_secret` seals the links from page to page.
     """
 
     base_url: str
     dicomweb_url: str
     version: str = "0"
-    hosts: frozenset[str] = frozenset()
     dimse: tuple[str, int] = ("PACSBRIDGE", 11112)
     viewer: str | None = None
     scopes: str = ""

@@ -84,8 +84,11 @@ async function refresh() {
     failures = 0;
     show(`Up to date at ${new Date().toISOString().slice(11, 19)} UTC`, false);
   } catch (fault) {
-    const what = fault instanceof SignedOut ? "You are signed out" : "The connection is lost";
-    const text = `${what}: what you see may be out of date`;
+    if (fault instanceof SignedOut) {
+      location.reload(); // to where one signs in: what stands here is for nobody any more
+      return;
+    }
+    const text = "The connection is lost: what you see may be out of date";
     if (!failures) say(text);
     failures += 1;
     show(text, true);
