@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pacsbridge.blobs.space import EVERY_BYTES, Space
+from pacsbridge.blobs.space import EVERY_BYTES, Space, Watermark
 from pacsbridge.errors import Unavailable
 
 MIB = 1 << 20
@@ -86,3 +86,36 @@ def test_zero_switches_it_off(disk: Disk) -> None:
     """Then the file system is never asked."""
     Space(Path(), 0).claim(1 << 60)
     assert disk.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("mark", "free", "kept_back", "low"),
+    [
+        (Watermark(), 0, 0, False),
+        (Watermark(free_bytes=100 * MIB), 100 * MIB, 0, False),
+        (Watermark(free_bytes=100 * MIB), 99 * MIB, 0, True),
+        (Watermark(used_percent=90), 100 * MIB, 0, False),
+        (Watermark(used_percent=90), 99 * MIB, 0, True),
+        (Watermark(used_percent=90), 100 * MIB, 500 * MIB, False),
+        (Watermark(used_percent=90), 99 * MIB, 500 * MIB, True),
+    ],
+)
+def test_low_is_what_is_beyond_the_mark(
+    monkeypatch: pytest.MonkeyPatch, mark: Watermark, free: int, kept_back: int, low: bool
+) -> None:
+    """Bytes, and per cent as df has them: what is kept back for the system counts on neither side."""
+    state = SimpleNamespace(
+        f_bavail=free // 4096,
+        f_bfree=(free + kept_back) // 4096,
+        f_blocks=(1000 * MIB + kept_back) // 4096,
+        f_frsize=4096,
+    )
+    monkeypatch.setattr(os, "statvfs", lambda _folder: state)
+    assert Space(Path(), 0).is_low(mark) == low
+
+
+def test_a_disk_that_cannot_be_asked_is_low(tmp_path: Path) -> None:
+    """Nothing could be stored there either; without a mark nobody asks."""
+    gone = Space(tmp_path / "gone", 0)
+    assert gone.is_low(Watermark(1))
+    assert not gone.is_low(Watermark())

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 from benchmarks.sender import uid
+from bystander import GENEROUS, LIMIT, Patience
 from oracle import Oracle
 from pushing import Association, Sender, association, encoded
 from running_bridge import Bridge, bridges
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def night(pytestconfig: pytest.Config) -> bool:
     """Whether the true numbers are asked for."""
     return bool(pytestconfig.getoption("--night"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bystanders(night: bool) -> None:
+    """At night bystanders wait no longer than the table allows."""
+    Patience.seconds = LIMIT if night else GENEROUS
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from bystander import bystander, echoes, reads
 from pushing import OUT_OF_RESOURCES, SUCCESS, Association, encoded
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pacsbridge.blobs.writes import TRY_SECONDS
 from pacsbridge.dicom.part10 import part10_head
 
 from .conftest import MakeSite, Site
@@ -103,6 +104,33 @@ def test_full_disk_and_back(
     assert site.bridge.stop() == 0
 
 
+@pytest.mark.parametrize("mark", [f"reject_free_bytes = {16 * MIB}", "reject_used_percent = 50"])
+def test_storage_is_turned_away_before_the_disk_is_full(
+    make_site: MakeSite, mounted: Callable[..., None], tmp_path: Path, mark: str
+) -> None:
+    """T-ENOSPC, watermark: no new association that only stores; those there are, and all others, go on."""
+    disk = tmp_path / "data"
+    disk.mkdir()
+    mounted("-t", "tmpfs", "-o", "size=32m", "tmpfs", disk)
+    site = make_site(f"[blobs]\nmin_free_bytes = {2 * MIB}\n{mark}\n", "", disk).start()
+    ballast = disk / "ballast"
+    with bystander(site.bridge), site.line() as line:
+        assert site.push(line, 1, size=MIB) == SUCCESS
+        ballast.write_bytes(bytes(18 * MIB))
+        with pytest.raises(ConnectionError, match="PDU type 3"):
+            site.dial()
+        assert site.push(line, 2, size=MIB) == SUCCESS
+        assert stow(site, 3, 2).status_code == 200
+        assert site.bridge.ready()
+        ballast.unlink()
+        with site.line() as another:
+            assert site.push(another, 4, size=MIB) == SUCCESS
+    site.oracle.check()
+    reason = "too little room on the disk"
+    metrics = requests.get(f"{site.bridge.root}/metrics", timeout=30).text
+    assert f'pacsbridge_dimse_rejected_total{{reason="{reason}"}} 1.0' in metrics
+
+
 def _without_an_index(site: Site, line: Association, count: int) -> None:
     """While the packs have room instances are taken; the index is told of at the health check."""
     statuses = {site.push(line, number, size=MIB) for number in range(6, 6 + count)}
@@ -134,7 +162,10 @@ def failing(
 def test_a_disk_that_takes_nothing(
     failing: tuple[Site, Callable[[str, str], None]], numbers: Callable[..., float], error: int
 ) -> None:
-    """T-EIO: every write fails, as on a dying disk or one that turned read-only; refused, and no crash."""
+    """T-EIO: every write fails, as on a dying disk or one that turned read-only; refused, and no crash.
+
+    Readiness is red from then on, and green again by itself: nobody has sent anything meanwhile.
+    """
     site, control = failing
     asked = echoes(site.bridge), reads(site.bridge, "metadata")
     with bystander(site.bridge, *asked), site.line() as line:
@@ -142,10 +173,21 @@ def test_a_disk_that_takes_nothing(
         site.oracle.stored()
         control("enable", f",failinfo={error}")
         assert {site.push(line, number, size=100_000) for number in range(2, 22)} == {OUT_OF_RESOURCES}
-        threading.Event().wait(numbers(0, 300))
+        assert _blobs(site) != "ok"
+        assert not site.bridge.ready()
+        threading.Event().wait(numbers(TRY_SECONDS + 1, 300))
+        assert _blobs(site) != "ok"
         control("disable", "")
+        site.bridge.wait(lambda: _blobs(site) == "ok", 30)
+        site.bridge.wait(site.bridge.ready, 30)
         site.bridge.wait(lambda: site.push(line, 30) == SUCCESS, 10)
     site.oracle.check()
+
+
+def _blobs(site: Site) -> str:
+    """What readiness says of the blobs."""
+    parts = requests.get(f"{site.bridge.root}/health/ready", timeout=30).json()["parts"]
+    return str(parts["blobs"])
 
 
 def test_no_descriptors_left(site: Site, numbers: Callable[..., float]) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from pacsbridge.blobs.lookup import Lookup
 from pacsbridge.blobs.objects import Objects
 from pacsbridge.blobs.record import REFERENCE, Buffer, Draft, draft, encode_head
 from pacsbridge.blobs.replay import Entry, Replay
-from pacsbridge.blobs.space import Space
+from pacsbridge.blobs.space import NEVER, Space, Watermark
 from pacsbridge.blobs.spool import Spool, remove_leftovers
 from pacsbridge.blobs.writer import PackWriter, begin
+from pacsbridge.blobs.writes import Writes
 from pacsbridge.errors import Unavailable
 
 log = structlog.get_logger("pacsbridge.blobs")
@@ -81,11 +82,13 @@ class Packs:
         committed: Callable[[Sequence[Committed]], None] | None = None,
         min_free_bytes: int = MIN_FREE_BYTES,
         clock: Callable[[], float] = time.monotonic,
+        watermark: Watermark = NEVER,
     ) -> None:
         """Open `folder` (the data directory), creating what is missing; removes spools of dead processes.
 
         `committed` is called once a group, by the thread that synced it, in pack order, before any `append`
         of the group returns. It must be quick. Where it raises, every caller of the group gets an error.
+        `watermark`: from where on `is_low` says so.
         Raises Unavailable.
         """
         self._folder = folder / "packs"
@@ -102,6 +105,8 @@ class Packs:
         self._lookup = Lookup(self._folder, self._objects)
         self._replay = Replay(self._folder, self._objects)
         self._space = Space(folder, min_free_bytes, clock)
+        self._watermark = watermark
+        self._writes = Writes((self._incoming, self._folder), clock)
         self._group: GroupCommit[_Pending] = GroupCommit(self._commit, GROUP_BYTES)
         self._writing = threading.Lock()
         self._writer: PackWriter | None = None
@@ -132,12 +137,12 @@ class Packs:
 
         Raises Unavailable.
         """
-        return Spool(self._incoming, self._space, prelude)
+        return Spool(self._incoming, self._space, self._writes, prelude)
 
     def adopt(self, head: Mapping[str, Any], spool: Spool, token: Any = None) -> Location:
         """Store what was spooled and return once it is durable; the spool is spent. Raises as `append`."""
         encoded = encode_head(head)
-        with unavailable("cannot store a large instance"):
+        with self._writes.watched("cannot store a large instance"):
             reference = self._objects.adopt(spool)
         record = draft(encoded, b"", [reference.encode()], flags=REFERENCE)
         pending = _Pending(record, head, token, reference.size, reference.sha256)
@@ -148,12 +153,13 @@ class Packs:
                 self._objects.forget(reference)
             raise
 
-    def open(self, location: str) -> Blob:
-        """The instance at a location, to be read.
+    def open(self, location: str, sha256: bytes | None = None) -> Blob:
+        """The instance at a location, to be read; of that digest, where one is given.
 
-        Raises Gone when it has been discarded, Absent when nothing intact is there, Unavailable.
+        Raises Gone when it has been discarded, Absent when nothing intact is there, or another one as a pack was
+        put back from elsewhere, Unavailable.
         """
-        return self._lookup.open(location)
+        return self._lookup.open(location, sha256)
 
     def discard(self, location: str) -> None:
         """Erase an instance, durably, and give its room back; nothing happens when it is discarded already.
@@ -170,6 +176,11 @@ class Packs:
         discarded ones are not. Raises Unavailable, and Misconfigured for a pack of a newer format.
         """
         return self._replay.entries(done, live)
+
+    def pass_over(self, names: Iterable[str]) -> None:
+        """Give no new pack the name of one of these: an index has places in them, lost though they may be."""
+        with self._writing:
+            self._last = max([self._last, *map(int, names)])
 
     def orphans(self, now: float, older_than: float = ORPHAN_SECONDS) -> list[str]:
         """Objects that no record refers to: left by a crash between the object and its record.
@@ -193,6 +204,14 @@ class Packs:
     def free_bytes(self) -> int:
         """Bytes that are free on the disk. Raises Unavailable."""
         return self._space.free()
+
+    def is_low(self) -> bool:
+        """Whether the disk is beyond the watermark: better nobody begins to send."""
+        return self._space.is_low(self._watermark)
+
+    def write_fault(self) -> str | None:
+        """What is wrong with writing, see `Writes.fault`; it may write a little to find out."""
+        return self._writes.fault()
 
     def close(self) -> None:
         """End this process's pack. What is appended later is refused with Unavailable."""
@@ -220,7 +239,7 @@ class Packs:
         start = writer.end
         buffers = [buffer for pending in group for buffer in pending.draft.buffers(writer.mark)]
         try:
-            with unavailable("cannot write a pack"):
+            with self._writes.watched("cannot write a pack"):
                 writer.append(buffers)
         finally:
             if not writer.sound:
@@ -234,7 +253,7 @@ class Packs:
         if self._writer is not None and self._writer.end >= self._pack_bytes:
             self._end_pack()
         if self._writer is None:
-            with unavailable("cannot begin a pack"):
+            with self._writes.watched("cannot begin a pack", durable=False):
                 self._writer = begin(self._folder, self._last)
             self._last = int(self._writer.name)
         return self._writer

@@ -12,6 +12,7 @@ from pacsbridge.blobs.folders import PRIVATE_FILE, is_named, lock, remove, sync_
 from pacsbridge.blobs.record import MAX_HEAD, Buffer
 from pacsbridge.blobs.space import Space
 from pacsbridge.blobs.writer import write_all
+from pacsbridge.blobs.writes import Writes
 
 
 class Spool:
@@ -20,15 +21,16 @@ class Spool:
     As a context manager it discards itself, unless it has been adopted by then. For one thread at a time.
     """
 
-    def __init__(self, folder: Path, space: Space, prelude: bytes = b"") -> None:
+    def __init__(self, folder: Path, space: Space, writes: Writes, prelude: bytes = b"") -> None:
         """Create the file. Raises Unavailable, and ValueError when the prelude is longer than MAX_HEAD."""
         if len(prelude) > MAX_HEAD:
             raise ValueError(f"prelude of {len(prelude)} bytes; the most is {MAX_HEAD}")
         self.prelude = prelude
         self.size = 0
         self._space = space
+        self._writes = writes
         self._hasher = sha256()
-        with unavailable("cannot begin a spool"):
+        with writes.watched("cannot begin a spool", durable=False):
             self.path, self._fd = _create(folder)
         try:
             self._append(prelude)
@@ -80,7 +82,7 @@ class Spool:
 
     def _append(self, data: Buffer) -> None:
         self._space.claim(len(data))
-        with unavailable("cannot write a spool"):
+        with self._writes.watched("cannot write a spool", durable=False):
             self.size = write_all(self._fd, [data], self.size)
 
     def _close(self) -> None:

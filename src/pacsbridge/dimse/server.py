@@ -140,6 +140,10 @@ class DimseServer:
         """Who is told of associations from now on."""
         self._register.watch = watch
 
+    def heed(self, is_low: Callable[[], bool]) -> None:
+        """What says from now on whether too little room is left for callers who could only store."""
+        self._register.is_low = is_low
+
     def start(self) -> None:
         """Binds and listens; OSError if the address is taken."""
         tame()
