@@ -59,11 +59,12 @@ class Receiver:
 class Server(LoopbackHttp):
     """A FHIR server that takes AuditEvents; `status` is what it answers with.
 
-    `reads`: path → type and status of what is read.
+    `reads`: path → type and status of what is read; `page`: what is said to who creates, for people to read.
     """
 
     def __init__(self) -> None:
         self.status = 201
+        self.page = b""
         self.resources: list[dict[str, Any]] = []
         self.heads: list[tuple[str, str, str | None]] = []
         self.reads = {"/fhir/metadata": ("CapabilityStatement", 200), "/fhir/AuditEvent": ("Bundle", 200)}
@@ -85,8 +86,10 @@ class Server(LoopbackHttp):
                 if server.status == 201:
                     server.resources.append(json.loads(body))
                 self.send_response(server.status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(server.page)))
+                self.send_header("Content-Type", "text/html")
                 self.end_headers()
+                self.wfile.write(server.page)
 
             def log_message(self, *args: Any) -> None:
                 pass

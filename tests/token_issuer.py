@@ -29,6 +29,8 @@ WEAK = rsa.generate_private_key(65537, 1024)
 class Issuer(LoopbackHttp):
     """`keys` is what it publishes, `active` what it says of tokens, `asked` counts requests by path.
 
+    Of a token it says that it is for us, unless `active` has another `aud`, or None for none.
+
     `codes` are good once: a code → its S256 challenge (RFC 7636) and the token for it.
     `status` is what it answers with, `seconds` how late; `body` instead of what it should say.
     """
@@ -90,7 +92,8 @@ class Issuer(LoopbackHttp):
             return {"keys": self.keys}
         if request.path == "/introspect":
             assert request.headers["Authorization"] == BASIC
-            return self.active.get(parse_qs(body.decode())["token"][0], {"active": False})
+            told = self.active.get(parse_qs(body.decode())["token"][0], {"active": False})
+            return {name: one for name, one in {"aud": AUDIENCE, **told}.items() if one is not None}
         if request.path == "/token":
             return self._exchanged({name: one for name, [one] in parse_qs(body.decode()).items()})
         return {

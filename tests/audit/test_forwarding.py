@@ -15,7 +15,7 @@ from r4_validation import assert_r4
 from pacsbridge.audit.forwarding import Forwarder, Sink
 from pacsbridge.audit.repository import Repository
 from pacsbridge.audit.syslog import Syslog
-from pacsbridge.errors import Unavailable
+from pacsbridge.errors import BadAnswer, Unavailable
 from pacsbridge.kernel.audit import Event, Who
 from pacsbridge.remote.settings import ArchiveSettings, Basic
 from pacsbridge.store.audit import AuditLog
@@ -132,6 +132,22 @@ def test_tls(
     receiver.close()
 
 
+@pytest.mark.parametrize("scheme", ["udp", "tcp"])
+def test_where_no_name_may_lead(log: AuditLog, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """A name that comes to lead to this host by an address that is none is not sent what is on record."""
+
+    def lead_astray(_host: str, port: int, **options: socket.SocketKind) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, options["type"], 0, "", ("0.0.0.0", port))]
+
+    receiver = Receiver()
+    log.append([STORE], AT)
+    monkeypatch.setattr(socket, "getaddrinfo", lead_astray)
+    with pytest.raises(Unavailable, match=r"^syslog: its name leads to 0\.0\.0\.0 \(unspecified\)"):
+        Syslog(f"{scheme}://audit.test:{receiver.port}", "host").send(log.following(0, 1))
+    receiver.close()
+    assert receiver.messages == []
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A FHIR server on loopback."""
@@ -172,6 +188,19 @@ def test_a_fhir_server_that_refuses_them_all(log: AuditLog, server: Server, stat
     sink.send(log.following(0, 10))
     sink.send(log.following(0, 10))
     assert [one["outcome"] for one in server.resources] == ["0", "8"]
+
+
+def test_a_page_to_log_in_at_has_taken_nothing(log: AuditLog, server: Server) -> None:
+    """200 with a page is no FHIR server's answer: it is sent again; what was created is, whatever is said."""
+    log.append([STORE], AT)
+    sink = repository(server)
+    server.status, server.page = 200, b"<html>Who are you?</html>"
+    with pytest.raises(BadAnswer, match=r"^not JSON: text/html$"):
+        sink.send(log.following(0, 1))
+    server.status = 201
+    sink.send(log.following(0, 1))
+    sink.send(log.following(0, 1))
+    assert len(server.resources) == 1
 
 
 def test_one_that_a_fhir_server_finds_wrong_holds_up_no_others(log: AuditLog, server: Server) -> None:

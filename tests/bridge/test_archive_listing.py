@@ -9,7 +9,7 @@ from tests.remote import hostile
 from tests.remote.hostile import HostileArchive
 
 from pacsbridge.bridge.archive_listing import Habits, Listing, first_text, study_date, study_time, uids
-from pacsbridge.errors import BadAnswer, Unavailable
+from pacsbridge.errors import BadAnswer, Unavailable, WrongKind
 from pacsbridge.kernel.windows import EVERYTHING, Window
 from pacsbridge.remote.qido import Archive
 
@@ -286,6 +286,30 @@ def test_a_fault_on_any_page_is_raised(
     pacs.faults.extend([hostile.fine(), fault])
     with pytest.raises(error):
         listed(Window(TODAY, TODAY))
+
+
+def test_a_day_that_cannot_be_listed_is_gone_round(pacs: HostileArchive, listed: Lister) -> None:
+    """Whatever breaks at one of its studies: the other days are had, and that one is named."""
+    there = fill(pacs, 7)
+    bad = f"{TODAY - timedelta(days=3):%Y%m%d}"
+
+    def answer(exchange: hostile.Exchange) -> None:
+        rows = pacs.found(exchange.asked)
+        broken = any(hostile.text(row, hostile.STUDY_DATE) == bad for row in rows)
+        (hostile.truncated() if broken else hostile.Exchange.search)(exchange)
+
+    pacs.routes[STUDIES] = answer
+    assert listed() == there - {"1.2.3"}
+    assert listed.cut == [Window(TODAY - timedelta(days=3), TODAY - timedelta(days=3))]
+
+
+def test_a_page_for_people_is_no_days_fault(pacs: HostileArchive, listed: Lister) -> None:
+    """It would be the same for each of them: one question, and the listing is over."""
+    fill(pacs, 7)
+    pacs.routes[STUDIES] = hostile.html()
+    with pytest.raises(WrongKind, match=r"^not JSON: text/html$"):
+        listed()
+    assert listed.asked == 1
 
 
 @pytest.mark.parametrize(

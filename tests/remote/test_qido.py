@@ -7,6 +7,7 @@ import pytest
 import structlog.testing
 from remote.hostile import (
     STUDY_UID,
+    Clock,
     Fault,
     HostileArchive,
     bomb,
@@ -22,7 +23,7 @@ from remote.hostile import (
     wrong_vrs,
 )
 
-from pacsbridge.errors import BadAnswer, Declined, Unavailable, reason
+from pacsbridge.errors import BadAnswer, Declined, Unavailable, WrongKind, reason
 from pacsbridge.remote.qido import Archive
 
 FIELDS = {"studies": ["StudyDate", "00081030", "NoSuchKeyword"], "series": ["Modality"]}
@@ -209,6 +210,67 @@ def test_what_is_no_answer(archive: HostileArchive, make_archive: Callable[..., 
         make_archive().studies((), limit=1)
     assert reason(caught.value) == why
     assert len(archive.asked) == 1
+
+
+KINDS: dict[str, tuple[Fault, type[BadAnswer]]] = {
+    "html": (html(), WrongKind),
+    "blank before it": (content(b"\xef\xbb\xbf \r\n<html>", "TEXT/HTML ; charset=x"), WrongKind),
+    "xml": (content(b"<x/>", "application/dicom+xml"), WrongKind),
+    "picture": (content(b"\x89PNG", "image/png"), WrongKind),
+    "words": (content(b"No studies found", "text/plain"), BadAnswer),
+    "bytes": (content(b"\0\1", "application/octet-stream"), BadAnswer),
+    "no type": (content(b"<x/>", ""), BadAnswer),
+    "nonsense that says it is JSON": (content(b"<x/>"), BadAnswer),
+    "broken off": (truncated(), BadAnswer),
+    "broken off, called a page": (content(b'[{"00', "text/html"), BadAnswer),
+}
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_what_is_of_another_kind(
+    archive: HostileArchive, make_archive: Callable[..., Archive], case: str
+) -> None:
+    """Another thing by its name and by its beginning is the archive's fault; the rest may be a study's."""
+    fault, kind = KINDS[case]
+    archive.faults.extend([fault] * 2)
+    asker = make_archive()
+    with pytest.raises(BadAnswer) as listed:
+        asker.studies((), limit=1)
+    with pytest.raises(BadAnswer) as alone:
+        asker.metadata("1.2")
+    assert (type(listed.value), type(alone.value)) == (kind, kind)
+
+
+def test_who_is_no_archive_is_left_alone(
+    archive: HostileArchive, make_archive: Callable[..., Archive], clock: Clock
+) -> None:
+    """Pages instead of studies are failures: after three the circuit is open, for ever longer."""
+    archive.routes["/dicom-web/studies"] = html()
+    asker = make_archive()
+    for _time in range(600):
+        with pytest.raises((WrongKind, Unavailable)):
+            asker.studies((), limit=1)
+        clock.now += 1
+    assert len(archive.asked) < 20
+    with pytest.raises(Unavailable, match=r"^it has failed lately \(not JSON: text/html\)"):
+        asker.studies((), limit=1)
+    archive.routes.clear()
+    clock.now += 600
+    assert asker.studies((), limit=1).rows == []
+    assert asker.client.circuit.state == "closed"
+
+
+def test_pages_instead_of_single_studies_open_nothing(
+    archive: HostileArchive, make_archive: Callable[..., Archive]
+) -> None:
+    """An archive may have no better way to say that a study is broken; the others are had."""
+    asker = make_archive()
+    archive.faults.extend([html()] * 9)
+    for ask in (asker.series, asker.instances, asker.instances):
+        for uids in (["1.2"], ["1.2", "1.3"], ["1.4"]):
+            with pytest.raises(WrongKind):
+                ask(uids, limit=9)
+    assert asker.client.circuit.state == "closed"
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream", ""])

@@ -51,12 +51,17 @@ class Introspection:
         return claims
 
     def _check(self, claims: Mapping[str, Any]) -> None:
-        """What is stated has to fit; the issuer need not state anything but `active`."""
+        """What is stated has to fit; RFC 7662 2.2 asks the issuer for no more than `active`.
+
+        Without an end a token is believed as long as any answer is; for an audience see `require_audience`.
+        """
         now, leeway = time.time(), self._settings.leeway_seconds
         if not _number(claims.get("nbf", 0)) - leeway <= now < _number(claims.get("exp", now + 1)) + leeway:
             raise Unauthenticated("the token has expired, or is not valid yet")
         if claims.get("iss", self._settings.issuer) != self._settings.issuer:
             raise Unauthenticated("the token is of another issuer")
+        if self._settings.require_audience and "aud" not in claims:
+            raise Unauthenticated("the issuer does not say whom the token is for")
         audience = claims.get("aud", self._settings.audience)
         if self._settings.audience not in (audience if isinstance(audience, list) else [audience]):
             raise Unauthenticated("the token is for another audience")

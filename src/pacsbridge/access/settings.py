@@ -14,7 +14,8 @@ class AccessSettings:
     `token_seconds` is how long a verified token is believed without looking again (`introspection_seconds`
     where it was asked about), `jwks_seconds` how old keys may be before they are fetched again, and
     `jwks_stale_seconds` how old while they cannot be. `patient_base`: the FHIR base of Patient references
-    that are not our own. `base_url` is that of the FHIR API.
+    that are not our own. `base_url` is that of the FHIR API. `require_audience`: whether the issuer must say
+    whom a token is for that it is asked about, as a JWT always has to.
     """
 
     issuer: str
@@ -27,6 +28,7 @@ class AccessSettings:
     client_secret: str | None = field(default=None, repr=False)
     algorithms: tuple[str, ...] = ALGORITHMS
     leeway_seconds: float = 30.0
+    require_audience: bool = True
     patient_claim: str = "patient"
     patient_base: str = ""
     token_seconds: float = 300.0

@@ -16,7 +16,7 @@ from pacsbridge.access.keys import remote_settings
 from pacsbridge.access.scopes import supported
 from pacsbridge.access.settings import AccessSettings
 from pacsbridge.errors import BadAnswer, Misconfigured, PacsbridgeError
-from pacsbridge.remote.client import JSON, Client
+from pacsbridge.remote.client import JSON, Client, origin_of
 
 _AGAIN_SECONDS = 3600.0
 _SOON_SECONDS = 60.0
@@ -111,10 +111,40 @@ def discovered(settings: AccessSettings) -> Mapping[str, Any]:
         raise BadAnswer("the issuer's description cannot be read") from exc
     if not isinstance(document, dict) or document.get("issuer") != settings.issuer:
         raise BadAnswer("the issuer's description is of another issuer")
-    return {name: document[name] for name in (*_TEXTS, *_LISTS) if _is_fit(name, document.get(name))}
+    lists = {name: document[name] for name in _LISTS if _is_list(document.get(name))}
+    return {**_endpoints(document, settings), **lists}
 
 
-def _is_fit(name: str, value: object) -> bool:
-    if name in _TEXTS:
-        return isinstance(value, str)
+def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and all(isinstance(one, str) for one in value)
+
+
+def _endpoints(document: Mapping[str, Any], settings: AccessSettings) -> Mapping[str, str]:
+    """The endpoints that a description names and the settings do not, as far as they are fit."""
+    found: dict[str, str] = {}
+    for name in _TEXTS:
+        url = document.get(name)
+        if not isinstance(url, str) or getattr(settings, name, None) is not None:
+            continue
+        why = _unfit(name, url, settings.issuer)
+        if why is None:
+            found[name] = url
+        else:
+            _log.warning("endpoint not taken", reason=f"the issuer's {name}: {why}")
+    return found
+
+
+def _unfit(name: str, url: str, issuer: str) -> str | None:
+    """Why an endpoint is not taken: what is sent there could be read on the way, or is for the issuer alone.
+
+    The configuration lets an issuer be asked by http only on loopback, or where it allows that.
+    """
+    try:
+        there, own = origin_of(url), origin_of(issuer)
+    except ValueError:
+        return "no URL"
+    if not there.host or there.scheme not in ("https", own.scheme):
+        return "not https"
+    if name == "token_endpoint" and there != own:
+        return "elsewhere than the issuer; should that be right, name it as auth.token_endpoint"
+    return None

@@ -16,6 +16,7 @@ from pacsbridge.errors import Unavailable
 from pacsbridge.kernel.audit import SUCCESS
 from pacsbridge.kernel.audit_message import audit_message
 from pacsbridge.kernel.audit_resource import instant
+from pacsbridge.remote.addresses import connected
 from pacsbridge.store.audit import Record
 
 PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
@@ -32,6 +33,13 @@ _SECONDS = 10.0
 _SETTLE_SECONDS = 0.3
 _TRY_SECONDS = 1.0
 """How long one that is tried may take to hang up: by TLS 1.3 it tells late that it does not trust us."""
+
+_CERTIFICATE = {
+    3: "there is no revocation list of its certificate's authority",
+    12: "the revocation list of its certificate's authority has expired",
+    23: "its certificate is revoked",
+}
+"""OpenSSL's X509_V_ERR_… → why a certificate is not trusted, where somebody can mend it."""
 
 _LONGEST_DATAGRAM = 65_000
 _BOM = b"\xef\xbb\xbf"
@@ -148,14 +156,7 @@ class Syslog:
         return self._socket
 
     def _opened(self, kind: socket.SocketKind) -> socket.socket:
-        address = (self._place.host, self._place.port)
-        if kind == socket.SOCK_DGRAM:
-            family, _type, protocol, _name, target = socket.getaddrinfo(*address, type=kind)[0]
-            datagrams = socket.socket(family, kind, protocol)
-            datagrams.settimeout(_SECONDS)
-            datagrams.connect(target)
-            return datagrams
-        plain = socket.create_connection(address, _SECONDS)
+        plain = connected(self._place.host, self._place.port, _SECONDS, kind)
         if self._place.scheme != "tls":
             return plain
         try:
@@ -170,7 +171,7 @@ def _why(fault: OSError | UnicodeError) -> str:
     if isinstance(fault, (socket.gaierror, UnicodeError)):
         return "its name cannot be resolved"
     if isinstance(fault, ssl.SSLCertVerificationError):
-        return "its certificate is not trusted"
+        return _CERTIFICATE.get(fault.verify_code, "its certificate is not trusted")
     if isinstance(fault, ssl.SSLError):
         return "no TLS with it"
     if isinstance(fault, TimeoutError):

@@ -11,7 +11,7 @@ from datetime import date
 from functools import cache
 from typing import Any, Protocol
 
-from pacsbridge.errors import BadAnswer
+from pacsbridge.errors import BadAnswer, WrongKind
 from pacsbridge.kernel.attributes import BY_TAG
 from pacsbridge.kernel.windows import EVERYTHING, Window
 from pacsbridge.remote.qido import Pairs, Rows
@@ -106,8 +106,11 @@ class Listing:
             yield from self._learning(rows, self._behind(window, rows))
 
     def _answer(self, window: Window) -> Rows | BadAnswer:
+        """The rows of a window, or why it has none. Raises WrongKind, Unavailable: those are no window's."""
         try:
             rows = self._ask(window)
+        except WrongKind:
+            raise
         except BadAnswer as exc:
             self._faults, self._fault = self._faults + 1, exc
             return exc

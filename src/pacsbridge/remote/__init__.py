@@ -1,6 +1,7 @@
 """Other people's archives: asked over DICOMweb, and trusted with nothing.
 
     settings    where an archive is, how it is asked, what it may cost
+    addresses   where a connection may lead to
     watch       one deadline for a whole answer
     transport   one request, one bounded answer; requests and urllib3 stay in here
     outcomes    statuses and network faults → our errors, as tables

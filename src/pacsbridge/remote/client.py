@@ -7,10 +7,18 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from pacsbridge.errors import Absent, BadAnswer, Misconfigured, NotAcceptable, PacsbridgeError, Unavailable
+from pacsbridge.errors import (
+    Absent,
+    BadAnswer,
+    Misconfigured,
+    NotAcceptable,
+    PacsbridgeError,
+    Unavailable,
+    WrongKind,
+)
 from pacsbridge.remote.auth import login
 from pacsbridge.remote.circuit import Circuit
-from pacsbridge.remote.outcomes import PERSISTENT, REDIRECTS, REFUSALS, Reply, settled, transient
+from pacsbridge.remote.outcomes import PERSISTENT, REDIRECTS, REFUSALS, Reply, json_like, settled, transient
 from pacsbridge.remote.outcomes import Answer as Answer
 from pacsbridge.remote.settings import ArchiveSettings
 from pacsbridge.remote.transport import Stream, Transport
@@ -21,6 +29,8 @@ Send = Callable[[str, str, Mapping[str, str]], R]
 
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
+
+_CREATED = 201
 
 _MOST_REDIRECTS = 3
 
@@ -76,15 +86,19 @@ class Client:
         params: Sequence[tuple[str, str]] = (),
         accept: str = DICOM_JSON,
         allowed: Collection[int] = (),
+        *,
+        general: bool = False,
     ) -> Answer:
-        """The answer to GET; the path, with its slash, is below the archive's URL.
+        """The answer to GET, some kind of JSON; the path, with its slash, is below the archive's URL.
 
-        Raises Unavailable, Declined and BadAnswer. Statuses that are `allowed` are answers like any other.
+        Raises Unavailable, Declined, WrongKind, BadAnswer. Statuses that are `allowed` are answers like any
+        other. A question is `general` where whoever is an archive has an answer: one of the wrong kind then
+        is a failure of the archive; else it may be that of a single study.
         """
         url = self._url(path_or_url, params)
         tries = 1 if self.circuit.check() else self.settings.tries
-        with self._told():
-            return settled(self._tried(url, accept, tries), allowed)
+        with self._told(general=general):
+            return json_like(settled(self._tried(url, accept, tries), allowed))
 
     def stream(self, path: str, params: Sequence[tuple[str, str]] = (), accept: str = "*/*") -> Stream:
         """An answer whose body comes in pieces: a success. One try, as somebody waits for it.
@@ -100,27 +114,31 @@ class Client:
     def post(self, path: str, body: bytes, kind: str, allowed: Collection[int] = ()) -> Answer:
         """The answer to POST of a body of that media type. One try: it may not be meant to come twice.
 
-        Raises Unavailable, Declined and BadAnswer. Statuses that are `allowed` are answers like any other.
+        Raises Unavailable, Declined, BadAnswer, and WrongKind unless something was created, whatever is said
+        of it. Statuses that are `allowed` are answers like any other.
         """
 
         def send(_method: str, url: str, headers: Mapping[str, str]) -> Answer:
             return self._transport.send("POST", url, {**headers, "content-type": kind}, body)
 
         self.circuit.check()
-        with self._told():
+        with self._told(general=True):
             answer = self._authorized(self._url(path, ()), kind, send)
             fault = transient(answer, self._wall)
             if fault is not None:
                 raise fault
-            return settled(answer, allowed)
+            return answer if answer.status == _CREATED else json_like(settled(answer, allowed))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, *, general: bool = False) -> Iterator[None]:
         """The circuit hears whether the archive answers, be it badly."""
         try:
             yield
-        except BadAnswer:
-            self.circuit.succeeded()
+        except BadAnswer as exc:
+            if general and isinstance(exc, WrongKind):
+                self.circuit.failed(why=str(exc))
+            else:
+                self.circuit.succeeded()
             raise
         except BaseException as exc:
             self.circuit.failed(exc.retry_after if isinstance(exc, Unavailable) else None, str(exc))

@@ -3,6 +3,7 @@
 Texts are made of our own words and of numbers; what a server or a library says is never in them.
 """
 
+import codecs
 import http.client
 import re
 import socket
@@ -14,7 +15,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from requests import exceptions
 
-from pacsbridge.errors import BadAnswer, Declined, PacsbridgeError, Unavailable
+from pacsbridge.errors import BadAnswer, Declined, PacsbridgeError, Unavailable, WrongKind
+from pacsbridge.remote.addresses import Barred
 from pacsbridge.remote.settings import ArchiveSettings
 
 LONGEST_RETRY_AFTER = 3600.0
@@ -29,6 +31,12 @@ _TRANSIENT = frozenset({408, 429, *range(500, 600)})
 
 PERSISTENT = frozenset({500, 501})
 """Come again and again, they are about the question: an archive fails at what a file is lost of."""
+
+
+_VAGUE = frozenset({"", "text/plain", "application/octet-stream"})
+"""Media types of servers that send JSON without saying so, or tell in words that there is nothing."""
+
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
 
 
 class Answer(NamedTuple):
@@ -78,6 +86,28 @@ def settled(answer: Settled, allowed: Collection[int] = ()) -> Settled:
     raise BadAnswer(f"HTTP {answer.status}")
 
 
+def json_like(answer: Answer) -> Answer:
+    """The answer of who was asked for JSON. Raises WrongKind where its type and beginning are others.
+
+    Such an answer says nothing of what was asked: a page to log in at, or the portal of a network.
+    """
+    kind = media_type(answer)
+    begins = answer.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    if begins in b"[{" or "json" in kind or kind in _VAGUE:
+        return answer
+    raise WrongKind(not_json(kind))
+
+
+def media_type(answer: Reply) -> str:
+    """What the answer says it is, in small letters and without parameters; "" where it does not."""
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def not_json(kind: str) -> str:
+    """That something is no JSON but of a media type, which is named where it is one."""
+    return f"not JSON: {kind}" if _MEDIA_TYPE.fullmatch(kind) else "not JSON"
+
+
 def retry_after(headers: Mapping[str, str], wall: Callable[[], float]) -> float | None:
     """The seconds that a Retry-After header asks for, in either form (RFC 9110 10.2.3); None without one.
 
@@ -116,6 +146,7 @@ _FAULTS: tuple[tuple[type[BaseException], type[PacsbridgeError], str], ...] = (
     (ssl.SSLError, Unavailable, "no TLS with it"),
     (exceptions.SSLError, Unavailable, "no TLS with it"),
     (socket.gaierror, Unavailable, "its name cannot be resolved"),
+    (Barred, Unavailable, "{1.strerror}"),
     (exceptions.ConnectTimeout, Unavailable, "no connection within {0.connect_seconds:g} s"),
     (ConnectionRefusedError, Unavailable, "connection refused"),
     (exceptions.ReadTimeout, Unavailable, "no answer for {0.silence_seconds:g} s"),
@@ -138,7 +169,7 @@ def network_fault(fault: BaseException, settings: ArchiveSettings) -> Pacsbridge
         for cause in causes:
             if isinstance(cause, kind):
                 code = getattr(cause, "verify_code", 0)
-                return error(_CERTIFICATE.get(code, text.format(settings)))
+                return error(_CERTIFICATE.get(code, text.format(settings, cause)))
     return BadAnswer("not HTTP as it should be")
 
 

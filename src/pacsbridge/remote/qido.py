@@ -5,6 +5,7 @@ import random as randomness
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,7 +14,7 @@ import structlog
 from pacsbridge.errors import BadAnswer
 from pacsbridge.kernel.attributes import ELEMENTS
 from pacsbridge.remote.client import Answer, Client
-from pacsbridge.remote.outcomes import settled
+from pacsbridge.remote.outcomes import media_type, not_json, settled
 from pacsbridge.remote.settings import ArchiveSettings
 
 log = structlog.get_logger("pacsbridge.remote")
@@ -26,8 +27,6 @@ _UID = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,63}")
 
 _MORE = re.compile(r"\b299\b.*additional", re.IGNORECASE | re.DOTALL)
 """PS3.18 8.3.4.4: the warning of an archive that holds more results than it gave."""
-
-_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
 
 
 class Rows(NamedTuple):
@@ -94,14 +93,15 @@ class Archive:
     def _page(self, level: str, path: str, match: Pairs, limit: int, offset: int) -> Rows:
         pairs = [*match, ("limit", str(limit)), ("offset", str(offset))]
         fields = "" if level in self._plain else self._fields.get(level, "")
+        ask = partial(self.client.get, path, general=level == "studies")
         if not fields:
-            return rows_of(self.client.get(path, pairs))
-        answer = self.client.get(path, [*pairs, ("includefield", fields)], allowed=(400,))
-        return self._without(level, path, pairs) if answer.status == 400 else rows_of(answer)
+            return rows_of(ask(pairs))
+        answer = ask([*pairs, ("includefield", fields)], allowed=(400,))
+        return self._without(level, ask, pairs) if answer.status == 400 else rows_of(answer)
 
-    def _without(self, level: str, path: str, pairs: Pairs) -> Rows:
+    def _without(self, level: str, ask: Callable[[Pairs], Answer], pairs: Pairs) -> Rows:
         """The same without `includefield`; when that is better, it stays so."""
-        answer = settled(self.client.get(path, pairs))
+        answer = settled(ask(pairs))
         if level not in self._plain:
             self._plain.add(level)
             log.info("includefield_refused", source=self.client.settings.name, type=level)
@@ -128,9 +128,9 @@ def _members(answer: Answer) -> list[Any]:
 
 def json_of(answer: Answer) -> Any:
     """The JSON value of an answer. Raises BadAnswer where there is none."""
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = media_type(answer)
     if kind == "text/html":
-        raise BadAnswer("not JSON: text/html")
+        raise BadAnswer(not_json(kind))
     text = answer.body.removeprefix(codecs.BOM_UTF8).rstrip()
     try:
         return orjson.loads(text)
@@ -143,7 +143,7 @@ def _json_fault(fault: orjson.JSONDecodeError, kind: str) -> str:
         return "JSON breaks off"
     if "json" in kind:
         return "JSON that cannot be read"
-    return f"not JSON: {kind}" if _MEDIA_TYPE.fullmatch(kind) else "not JSON"
+    return not_json(kind)
 
 
 def _askable(uid: str) -> str:

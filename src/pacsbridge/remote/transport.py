@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from pacsbridge.errors import BadAnswer, PacsbridgeError, Unavailable
+from pacsbridge.remote.addresses import guarded
 from pacsbridge.remote.outcomes import Answer, network_fault
 from pacsbridge.remote.settings import ArchiveSettings
 from pacsbridge.remote.watch import Watch, watched
@@ -184,12 +185,12 @@ class Transport:
 
 
 class _Adapter(HTTPAdapter):
-    """Requests' way to connections, whose answers can be watched."""
+    """Requests' way to connections, which lead nowhere else, and whose answers can be watched."""
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         """The pool of connections to a server."""
         pool: Any = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = watched(pool.ConnectionCls)
+        pool.ConnectionCls = watched(guarded(pool.ConnectionCls))
         return pool
 
 
