@@ -32,7 +32,7 @@ from pacsbridge.blobs.objects import Objects
 SETTLING = 30.0
 """Seconds until everything is back at its baseline (I4)."""
 
-SPARE_THREADS, SPARE_DESCRIPTORS = 6, 30
+SPARE_THREADS, SPARE_DESCRIPTORS = 12, 30
 """Threads of pools are made when they are needed first, and readers of the database with them."""
 
 

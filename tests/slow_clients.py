@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 SILENT = b""
-HALF_HEAD = b"GET /fhir/metadata HTTP/1.1\r\nHost: x\r\nX-Slow: "
+HALF_HEAD = b"GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 SLOW_FORM = (
-    b"POST /fhir/ImagingStudy/_search HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    b"POST /fhir/ImagingStudy/_search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\n_count="
 )
 SLOW_INSTANCE = (
-    b"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    b"POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
     b'Content-Type: multipart/related; type="application/dicom"; boundary=b\r\n\r\n'
     b"--b\r\nContent-Type: application/dicom\r\n\r\n"
 )

@@ -11,15 +11,18 @@ from typing import Any
 from pacsbridge import archives, auditing, datadir, opening, securing
 from pacsbridge.bridge.archive_state import read_state, said
 from pacsbridge.config import Config
+from pacsbridge.config.checks import exposures
 from pacsbridge.config.dimse import Peer
 from pacsbridge.config.sources import Source
 from pacsbridge.dimse.echo import echo
 from pacsbridge.dimse.settings import Place
 from pacsbridge.errors import BadAnswer, PacsbridgeError, Unavailable
 from pacsbridge.store.engine import embedded_file
-from pacsbridge.tls.certificates import Identity, check_key, exposed, standing
+from pacsbridge.tls.certificates import Identity, ListPlace, check_key, exposed
 from pacsbridge.tls.certificates import Place as File
 from pacsbridge.tls.contexts import Files
+from pacsbridge.tls.revocation import RevocationList, revocations
+from pacsbridge.tls.standing import standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "data_dir", lambda: _data_dir(settings)
     yield "store", lambda: _store(settings)
     yield "blobs", lambda: _blobs(settings)
-    yield "dimse", lambda: _port(settings, "dimse.port", settings.dimse.host, settings.dimse.port)
-    yield "fhir", lambda: _port(settings, "fhir.port", settings.fhir.host, settings.fhir.port)
+    yield "dimse", lambda: _port(settings, "dimse", settings.dimse.host, settings.dimse.port)
+    yield "fhir", lambda: _port(settings, "fhir", settings.fhir.host, settings.fhir.port)
     for files in securing.all_files(settings):
         for place in files.places:
             yield place.label, partial(_certificate, files, place)
@@ -62,13 +65,27 @@ def _checks(settings: Config) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def _certificate(files: Files, place: File) -> str:
-    """Until when the certificates of a file are good; one of ours needs its key besides."""
+    """Until when the certificates or lists of a file are good, and what else there is to say of it."""
     found = standing(place, datetime.now(UTC))
     if found.fault:
         raise place.fault(found.fault)
     said = f"WARNING: {place.path} {found.warning}" if found.warning else ""
     good = f"{place.path} is valid until {found.until:%Y-%m-%d %H:%M} UTC"
-    return "; ".join((said or good, *(_key(files.own) if files.own and not place.trusted else ())))
+    return "; ".join((said or good, *_more(files, place)))
+
+
+def _more(files: Files, place: File) -> Iterator[str]:
+    """Of lists what each of them says; a certificate of ours needs its key besides."""
+    if isinstance(place, ListPlace):
+        yield from (_list(one) for one in revocations(place).lists)
+    elif files.own is not None and not place.trusted:
+        yield from _key(files.own)
+
+
+def _list(one: RevocationList) -> str:
+    """Whose list it is, and what it says."""
+    said = f"list of {one.issuer} of {one.since:%Y-%m-%d %H:%M} until {one.until:%Y-%m-%d %H:%M} UTC"
+    return f"{said}: {one.revoked} revoked" if one.counts else f"{said}, of no authority that is trusted here"
 
 
 def _key(own: Identity) -> Iterator[str]:
@@ -97,7 +114,13 @@ def _data_dir(settings: Config) -> str:
     return f"{settings.data_dir} can be written"
 
 
-def _port(settings: Config, key: str, host: str, port: int) -> str:
+def _port(settings: Config, name: str, host: str, port: int) -> str:
+    """Whether it can be listened on, and who gets in though nothing secures it."""
+    told = [f"WARNING: {one.told}" for one in exposures(settings) if one.port == name]
+    return "; ".join((_bound(settings, f"{name}.port", host, port), *told))
+
+
+def _bound(settings: Config, key: str, host: str, port: int) -> str:
     """As the servers bind, but without listening; taken by a running `serve` is as it should be."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -153,4 +176,6 @@ def _blobs(settings: Config) -> str:
     free, least = opening.free_bytes(settings), settings.blobs.min_free_bytes
     if free < least:
         raise opening.full(free, least)
-    return f"{settings.data_dir}: {free >> 20} MiB free"
+    told = f"{settings.data_dir}: {free >> 20} MiB free"
+    low = "associations that could only store are rejected (blobs.reject_free_bytes, reject_used_percent)"
+    return f"WARNING: {told}: {low}" if opening.is_low(settings) else told

@@ -16,8 +16,18 @@ from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import ACCESS, Handler, identify
 from pacsbridge.access.proxies import behind
 from pacsbridge.access.rights import OPERATOR
+from pacsbridge.access.ways import WRONG, named
 from pacsbridge.connections import SERVER, SHUTDOWN_SECONDS, Patience, Runner, Site
-from pacsbridge.errors import Denied, Misconfigured, NotUnderstood, Unauthenticated, Unavailable
+from pacsbridge.errors import (
+    Denied,
+    Insecure,
+    Misconfigured,
+    Misdirected,
+    NotUnderstood,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
 from pacsbridge.kernel.audit import SERIOUS, Event
 from pacsbridge.tls.failures import Failures
 
@@ -34,6 +44,7 @@ class Front:
     """How the port is reached: by TLS, through proxies (networks) that end it, by whom the gate knows.
 
     `patience` is for all of them. `plain`: requests may come from elsewhere without TLS all the same.
+    Without a gate, `names` are those under which we may be asked, beside addresses.
     `strangers` hears of TLS handshakes that fail.
     """
 
@@ -41,6 +52,7 @@ class Front:
     tls: ssl.SSLContext | None = None
     proxies: tuple[str, ...] = ()
     plain: bool = False
+    names: frozenset[str] = frozenset()
     patience: Patience = Patience()
     strangers: Failures = field(default_factory=lambda: Failures("http"))
 
@@ -107,7 +119,8 @@ class HttpServer:
 
     def _application(self) -> web.Application:
         front = self._front
-        layers = [behind(front.proxies, plain=front.plain)] if front.proxies else []
+        layers = [named(front.names)] if front.gate is None else []
+        layers += [behind(front.proxies, plain=front.plain)] if front.proxies else []
         app = web.Application(middlewares=layers)
         app.on_response_prepare.append(_sign)
         app.router.add_get("/health/live", _live)
@@ -125,7 +138,7 @@ class HttpServer:
             fault = await self._fault(request)
             if fault is None:
                 return await handler(request)
-            if self._witness is not None and isinstance(fault, Denied):
+            if self._witness is not None and isinstance(fault, (Denied, Misdirected, Insecure)):
                 self._witness.record(Event("refused", SERIOUS, caller(request), reason=str(fault)))
             status = next(status for kind, status in _STATUS.items() if isinstance(fault, kind))
             headers = {"WWW-Authenticate": fault.challenge} if isinstance(fault, Denied) else {}
@@ -133,10 +146,10 @@ class HttpServer:
 
         return handle
 
-    async def _fault(self, request: web.Request) -> Denied | NotUnderstood | Unavailable | None:
+    async def _fault(self, request: web.Request) -> Denied | Refused | Unavailable | None:
         """Why the caller is not taken for an operator."""
-        if self._front.gate is None:
-            return None
+        if self._front.gate is None or WRONG in request:
+            return request.get(WRONG)
         try:
             request[ACCESS] = access = await identify(self._front.gate, request)
             access.need(OPERATOR)
@@ -158,7 +171,9 @@ class HttpServer:
 _STATUS: Mapping[type[Exception], HTTPStatus] = {
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
     Denied: HTTPStatus.FORBIDDEN,
-    NotUnderstood: HTTPStatus.BAD_REQUEST,
+    Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
+    Insecure: HTTPStatus.FORBIDDEN,
+    Refused: HTTPStatus.BAD_REQUEST,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The first row that fits tells how a caller is turned away."""

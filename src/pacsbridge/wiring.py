@@ -1,13 +1,15 @@
 """What a configuration means to the parts: sources and their contexts, publication, limits."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pacsbridge import __version__, config, datadir
 from pacsbridge.access.gate import gate
 from pacsbridge.access.settings import AccessSettings
+from pacsbridge.blobs.space import Watermark
 from pacsbridge.bridge.sources import Source, Sources
 from pacsbridge.config import Config
 from pacsbridge.config.checks import endpoint_specs, source_endpoint_specs
@@ -37,6 +39,11 @@ def header_limits(settings: Config) -> Limits:
         nesting=limits.nesting,
         inflated=limits.inflated_bytes,
     )
+
+
+def watermark(settings: Config) -> Watermark:
+    """From where on nobody should begin to send."""
+    return Watermark(settings.blobs.reject_free_bytes or 0, settings.blobs.reject_used_percent)
 
 
 def render_limits(settings: Config) -> RenderLimits | None:
@@ -145,9 +152,18 @@ def front(settings: Config, tls: ssl.SSLContext | None) -> Front:
         None if known is None else gate(known),
         tls,
         settings.fhir.trusted_proxies,
-        plain=settings.allow_insecure_listen,
+        plain=settings.insecure_fhir,
+        names=frozenset(_names(settings)),
         patience=patience(settings),
     )
+
+
+def _names(settings: Config) -> Iterator[str]:
+    """The names of the HTTP port, in small letters."""
+    yield settings.fhir.host.lower()
+    yield from (name.lower() for name in settings.fhir.hosts)
+    for url in (settings.fhir.base_url, settings.dicomweb.base_url):
+        yield urlsplit(url).hostname or ""
 
 
 def patience(settings: Config) -> Patience:
@@ -181,6 +197,7 @@ def access(settings: Config) -> AccessSettings | None:
         client_secret=None if secret is None else config.secret(secret, "auth.client_secret_file").decode(),
         algorithms=auth.algorithms,
         leeway_seconds=auth.leeway_seconds,
+        require_audience=auth.require_audience,
         patient_claim=auth.patient_claim,
         patient_base=settings.fhir.patient_authority or "",
         token_seconds=auth.token_seconds,

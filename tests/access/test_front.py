@@ -12,6 +12,8 @@ from token_issuer import Issuer
 
 from pacsbridge import config, securing
 from pacsbridge.access.gate import gate
+from pacsbridge.access.ways import right_way
+from pacsbridge.dicomweb.faults import answer_faults
 from pacsbridge.errors import Misconfigured
 from pacsbridge.httpd import Front, HttpServer
 
@@ -27,7 +29,7 @@ def serve() -> Iterator[Callable[..., HttpServer]]:
     started: list[HttpServer] = []
 
     def start(front: Front, host: str = "127.0.0.1") -> HttpServer:
-        app = web.Application()
+        app = web.Application(middlewares=[answer_faults, right_way])
         app.router.add_get("/who", tell)
         started.append(HttpServer(host, 0, {"/fhir": app}, {"store": lambda: "away"}, front))
         started[-1].start()
@@ -111,6 +113,45 @@ def test_proxies(serve: Callable[..., HttpServer], case: str) -> None:
     if told is not None:
         assert answer.json() == told
     assert get(server, "/health/live").status_code == 200
+    assert get(server, "/metrics", **headers).status_code == status
+
+
+NAMES: dict[str, int] = {
+    "127.0.0.1": 200,
+    "127.0.0.1:8080": 200,
+    "[::1]:8080": 200,
+    "192.0.2.7": 200,
+    "localhost:8080": 200,
+    "pacs.example": 200,
+    "PACS.example:443": 200,
+    "evil.example": 421,
+    "pacs.example.evil": 421,
+    "localhost.evil.example": 421,
+    "127.0.0.1.nip.example": 421,
+    "localhost.": 421,
+    "[::1": 421,
+    "user@evil": 421,
+    "": 421,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(serve: Callable[..., HttpServer], name: str) -> None:
+    """Where everybody is let in, a name that somebody else owns could be made to lead here."""
+    server = serve(Front(names=frozenset({"pacs.example"})))
+    answers = [get(server, path, Host=name) for path in ("/fhir/who", "/metrics")]
+    assert [one.status_code for one in answers] == [NAMES[name]] * 2
+    assert get(server, "/health/live", Host=name).status_code == 200
+    assert ("parts" in get(server, "/health/ready", Host=name).json()) is (NAMES[name] == 200)
+
+
+def test_names_do_not_matter_to_those_with_tokens(serve: Callable[..., HttpServer], issuer: Issuer) -> None:
+    """Somebody else's page has no token to show: any name will do, as proxies choose them."""
+    guarding = gate(issuer.settings())
+    server = serve(Front(guarding))
+    answer = get(server, "/metrics", Host="inside.example", **issuer.bearer("pacsbridge/metrics"))
+    assert answer.status_code == 200
+    guarding.close()
 
 
 @pytest.fixture(scope="module")

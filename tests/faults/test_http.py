@@ -5,11 +5,13 @@ import ssl
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import trustme
 from bystander import bystander
+from data_sets import STOW_HEADERS, data_set, file, multipart
 from slow_clients import HALF_HEAD, SILENT, SLOW_FORM, SLOW_INSTANCE, crowd, dropped
 
 from .conftest import MakeSite
@@ -22,7 +24,7 @@ def quick(deadline: str) -> str:
     return "[limits]\n" + "".join(f"{one} = {2 if one == deadline else 600}\n" for one in DEADLINES)
 
 
-KEPT = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+KEPT = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,34 @@ def test_who_does_not_read(make_site: MakeSite) -> None:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", site.bridge.http_port))
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 1, 0))
-        ask = b"GET /fhir/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        ask = b"GET /fhir/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
         deaf.sendall(ask * 500)
         counted = 'pacsbridge_http_dropped_total{reason="slow reader"} 1.0'
         site.bridge.wait(lambda: counted in requests.get(f"{site.bridge.root}/metrics", timeout=10).text)
+
+
+OTHERS_NAME = "bridge.evil.example"
+
+
+def test_somebody_elses_name(make_site: MakeSite) -> None:
+    """T-REBIND: a name that somebody leads here reads nothing, stores nothing, and is on record."""
+    site = make_site().start()
+    others = {"Host": f"{OTHERS_NAME}:{site.bridge.http_port}"}
+
+    def ask(path: str, **options: Any) -> requests.Response:
+        options["headers"] = {**others, **options.get("headers", {})}
+        return requests.request(
+            options.pop("method", "GET"), f"{site.bridge.root}{path}", timeout=30, **options
+        )
+
+    body = multipart(file(data_set(1), "2.999.1.1.1"))
+    stored = ask("/dicomweb/studies", method="POST", data=body, headers=STOW_HEADERS)
+    assert (stored.status_code, "fhir.hosts" in stored.json()["reason"]) == (421, True)
+    assert not site.oracle.rows("SELECT uid FROM instance")
+    read = ask("/fhir/ImagingStudy")
+    assert (read.status_code, read.json()["issue"][0]["code"]) == (421, "security")
+    shown = ask("/")
+    assert (shown.status_code, "Not under this name" in shown.text) == (421, True)
+    paths = ("/dicomweb/series", "/metrics", "/health/live")
+    assert [ask(path).status_code for path in paths] == [421, 421, 200]
+    site.bridge.wait(lambda: "HTTP 421" in site.bridge.get("AuditEvent?_count=100").text, 30)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 from aiohttp import web
@@ -12,6 +13,9 @@ from pacsbridge.kernel.audit import SERIOUS, Event, Who
 from pacsbridge.kernel.model import Values
 
 log = structlog.get_logger("pacsbridge.access")
+
+TURNED_AWAY = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST))
+"""Statuses of those who may not have what they ask for."""
 
 Told = Callable[[web.Request, web.StreamResponse | None], Iterable[Event]]
 """The events that a request came to, given its answer; None: the answer was cut off."""

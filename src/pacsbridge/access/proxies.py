@@ -1,11 +1,13 @@
 """Proxies in front of us: what they say of a request's origin is believed, and of nobody else."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+
+from pacsbridge.access.ways import WRONG, is_address
+from pacsbridge.errors import Insecure
 
 Network = IPv4Network | IPv6Network
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -14,7 +16,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def behind(proxies: Iterable[str], *, plain: bool) -> Middleware:
     """The outermost layer: the caller's address and scheme as the proxies (addresses, networks) forward them.
 
-    Unless `plain`, what comes from other machines without TLS is refused (403): tokens and patients' data
+    Unless `plain`, what comes from other machines without TLS is noted as Insecure: tokens and patients' data
     would travel for everybody to read.
     """
     networks = tuple(ip_network(one) for one in proxies)
@@ -24,9 +26,9 @@ def behind(proxies: Iterable[str], *, plain: bool) -> Middleware:
         peer = request.remote or ""
         trusted = _within(peer, networks)
         scheme = _last(request, "X-Forwarded-Proto", request.scheme) if trusted else request.scheme
-        exempt = plain or request.path.startswith("/health/") or (_is_loopback(peer) and not trusted)
+        exempt = plain or (_is_loopback(peer) and not trusted)
         if scheme != "https" and not exempt:
-            return web.Response(text="https is needed here\n", status=HTTPStatus.FORBIDDEN)
+            request[WRONG] = Insecure("https is needed here")
         if not trusted:
             return await handler(request)
         return await handler(request.clone(scheme=scheme, remote=_caller(request, peer, networks)))
@@ -57,12 +59,3 @@ def _within(text: str, networks: tuple[Network, ...]) -> bool:
 
 def _is_loopback(text: str) -> bool:
     return is_address(text) and ip_address(text).is_loopback
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an IP address."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

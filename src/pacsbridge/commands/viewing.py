@@ -106,8 +106,8 @@ def _web_url(given: str, option: str) -> str:
 
 def _check_host(settings: Config, host: str) -> None:
     """Whoever reaches the viewer reads what the bridge lets it read, and nothing is encrypted on the way."""
-    if not is_loopback(host) and not settings.allow_insecure_listen:
+    if not is_loopback(host) and not settings.insecure_fhir:
         raise Misconfigured(
             f"--host: {host} can be reached from other machines, and nothing is encrypted; "
-            "listen on 127.0.0.1, or set allow_insecure_listen = true if the network in front is trusted"
+            "listen on 127.0.0.1, or set fhir.allow_insecure_listen = true if the network in front is trusted"
         )

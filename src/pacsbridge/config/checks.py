@@ -2,8 +2,9 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pacsbridge.config.schema import Audit, Auth, Config, Endpoint, Source
@@ -24,7 +25,10 @@ def faults_between(config: Config) -> Iterator[str]:
 
 
 def with_derived(config: Config) -> Config:
-    """The same with `fhir.base_url`, `dicomweb.base_url` and the services of peers filled in."""
+    """The same with `fhir.base_url`, `dicomweb.base_url` and the services of peers filled in.
+
+    So are the bytes of the watermark of `[blobs]`.
+    """
     scheme = "http" if config.fhir.tls.certificate is None else "https"
     fhir = config.fhir.base_url or f"{scheme}://{_in_url(config.fhir.host)}:{config.fhir.port}/fhir"
     dicomweb = config.dicomweb.base_url or f"{fhir.removesuffix('/fhir')}/dicomweb"
@@ -32,8 +36,10 @@ def with_derived(config: Config) -> Config:
     peers = (
         replace(one, services=services if one.services is None else one.services) for one in config.peers
     )
+    blobs, reject = config.blobs, config.blobs.reject_free_bytes
     return replace(
         config,
+        blobs=replace(blobs, reject_free_bytes=2 * blobs.min_free_bytes if reject is None else reject),
         peers=tuple(peers),
         fhir=replace(config.fhir, base_url=fhir),
         dicomweb=replace(config.dicomweb, base_url=dicomweb),
@@ -66,18 +72,37 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _exposed(config: Config) -> Iterator[str]:
-    if config.allow_insecure_listen:
-        return
-    ways = (
-        ("dimse.host", config.dimse.host, list(_open_to_callers(config))),
-        ("fhir.host", config.fhir.host, list(_open(config))),
+class Exposure(NamedTuple):
+    """A port that other machines reach although something is lacking; `excused`: there is a word for it."""
+
+    port: str
+    host: str
+    lacks: Sequence[str]
+    excused: bool
+
+    @property
+    def told(self) -> str:
+        """What is the matter."""
+        return f"{self.host} can be reached from other machines, and {' and '.join(self.lacks)}"
+
+
+def exposures(config: Config) -> Iterator[Exposure]:
+    """The ports of which a security officer would want to know."""
+    ports = (
+        ("dimse", config.dimse.host, list(_open_to_callers(config)), config.insecure_dimse),
+        ("fhir", config.fhir.host, list(_open(config)), config.insecure_fhir),
     )
-    for name, host, lacks in ways:
+    for port, host, lacks, excused in ports:
         if lacks and not is_loopback(host):
+            yield Exposure(port, host, lacks, excused)
+
+
+def _exposed(config: Config) -> Iterator[str]:
+    for one in exposures(config):
+        if not one.excused:
             yield (
-                f"{name}: {host} can be reached from other machines, and {' and '.join(lacks)}; "
-                "listen on 127.0.0.1, or set allow_insecure_listen = true if the network in front is trusted"
+                f"{one.port}.host: {one.told}; listen on 127.0.0.1, or set {one.port}.allow_insecure_listen"
+                " = true if the network in front is trusted"
             )
 
 
@@ -258,6 +283,8 @@ def _own_tls(config: Config) -> Iterator[str]:
             yield f"{name}: certificate and key are given together"
         if tls.ca is not None and tls.certificate is None:
             yield f"{name}.ca needs {name}.certificate"
+        if tls.crl is not None and tls.ca is None:
+            yield f"{name}.crl needs {name}.ca, the authorities whose lists it holds"
 
 
 def _known_by_certificates(config: Config) -> Iterator[str]:
@@ -301,9 +328,11 @@ def _auth_in_the_clear(config: Config) -> Iterator[str]:
 
 def _audit(config: Config) -> Iterator[str]:
     audit = config.audit
-    syslog = (audit.syslog_ca, audit.syslog_certificate, audit.syslog_key)
+    syslog = (audit.syslog_ca, audit.syslog_crl, audit.syslog_certificate, audit.syslog_key)
     if any(syslog) and not str(audit.syslog_url).startswith("tls:"):
-        yield "audit.syslog_ca, syslog_certificate and syslog_key are for a syslog_url of tls://"
+        yield "audit.syslog_ca, syslog_crl, syslog_certificate and syslog_key are for a syslog_url of tls://"
+    if audit.syslog_crl is not None and audit.syslog_ca is None:
+        yield "audit.syslog_crl needs audit.syslog_ca, the authorities whose lists it holds"
     if audit.syslog_key is not None and audit.syslog_certificate is None:
         yield "audit.syslog_key needs audit.syslog_certificate"
     yield from _audit_repository(audit)

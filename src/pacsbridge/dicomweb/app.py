@@ -8,6 +8,7 @@ from aiohttp import web
 from pacsbridge.access.auditing import Witness, audited
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import guard
+from pacsbridge.access.ways import right_way
 from pacsbridge.blobs.packs import Packs
 from pacsbridge.dicomweb.auditing import teller
 from pacsbridge.dicomweb.bulkdata import bulkdata
@@ -69,7 +70,7 @@ def dicomweb_app(
     """
     guards = [] if gate is None else [guard(gate), confine(gate)]
     audit = [] if witness is None else [audited(witness, teller(witness))]
-    app = web.Application(middlewares=[*audit, answer_faults, *guards])
+    app = web.Application(middlewares=[*audit, answer_faults, right_way, *guards])
     app.on_response_prepare.append(mark)
     courier = Courier(packs, turns.executor)
     describing = asyncio.Semaphore(settings.metadata_jobs)

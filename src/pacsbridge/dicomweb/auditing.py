@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from pacsbridge.access.auditing import Witness, caller
+from pacsbridge.access.auditing import TURNED_AWAY, Witness, caller
 from pacsbridge.access.guard import access_of
 from pacsbridge.access.rights import Right
 from pacsbridge.dicomweb.receipt import Receipt
@@ -38,7 +38,7 @@ def teller(witness: Witness) -> Callable[[web.Request, web.StreamResponse | None
         if common.kind == "stow" and RECEIPT in request:
             return _stored(request[RECEIPT], common, witness)
         if common.kind == "refused":
-            return (common,) if status in (401, 403) else ()
+            return (common,) if status in TURNED_AWAY else ()
         return (_searched(request, common),) if common.kind == "qido" else (common,)
 
     return told

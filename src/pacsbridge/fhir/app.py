@@ -10,6 +10,7 @@ from pacsbridge.access.auditing import Witness, layers
 from pacsbridge.access.gate import Gate
 from pacsbridge.access.guard import access_of, guard
 from pacsbridge.access.smart import Smart
+from pacsbridge.access.ways import right_way
 from pacsbridge.fhir import auditing
 from pacsbridge.fhir.answers import negotiated, written
 from pacsbridge.fhir.batch import batch
@@ -43,7 +44,7 @@ def fhir_app(
     """
     guards = [] if gate is None else [guard(gate, UNGUARDED)]
     observed = observer(access_log=settings.access_log)
-    app = web.Application(middlewares=[*layers(witness, auditing.told), observed, *guards])
+    app = web.Application(middlewares=[*layers(witness, auditing.told), observed, right_way, *guards])
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     codes = (*(route.code for route in ROUTES), "batch")
     smart = None if gate is None else Smart(gate.settings)

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from pacsbridge.access.auditing import caller
+from pacsbridge.access.auditing import TURNED_AWAY, caller
 from pacsbridge.access.guard import access_of
 from pacsbridge.access.rights import Access, Right
 from pacsbridge.fhir.observing import REQUEST_ID, route_of
@@ -55,7 +55,7 @@ def told(request: web.Request, response: web.StreamResponse | None) -> Iterable[
 
 def _of_stranger(request: web.Request, status: int | None) -> Iterator[Event]:
     """A path that is nothing here counts where its caller was turned away."""
-    if status in (401, 403):
+    if status in TURNED_AWAY:
         server = request.app[SERVICE].settings.base_url
         yield Event("refused", SERIOUS, caller(request), server, reason=f"HTTP {status}")
 

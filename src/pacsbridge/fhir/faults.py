@@ -34,7 +34,10 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.NotSupported: Fault(HTTPStatus.BAD_REQUEST, Code.NOT_SUPPORTED),
     errors.Mismatch: Fault(HTTPStatus.UNPROCESSABLE_ENTITY, Code.PROCESSING),
     errors.TooLarge: Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Code.TOO_LONG),
+    errors.Conflicting: Fault(HTTPStatus.CONFLICT, Code.DUPLICATE),
     errors.NotAcceptable: Fault(HTTPStatus.NOT_ACCEPTABLE, Code.NOT_SUPPORTED),
+    errors.Misdirected: Fault(HTTPStatus.MISDIRECTED_REQUEST, Code.SECURITY),
+    errors.Insecure: Fault(HTTPStatus.FORBIDDEN, Code.SECURITY),
     errors.Denied: Fault(HTTPStatus.FORBIDDEN, Code.FORBIDDEN),
     errors.Unauthenticated: Fault(HTTPStatus.UNAUTHORIZED, Code.LOGIN),
     errors.Forbidden: Fault(HTTPStatus.FORBIDDEN, Code.FORBIDDEN),
@@ -44,6 +47,7 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.TooCostly: Fault(HTTPStatus.SERVICE_UNAVAILABLE, Code.TOO_COSTLY),
     errors.BadAnswer: Fault(HTTPStatus.BAD_GATEWAY, Code.TRANSIENT),
     errors.Declined: Fault(HTTPStatus.BAD_GATEWAY, Code.TRANSIENT),
+    errors.WrongKind: Fault(HTTPStatus.BAD_GATEWAY, Code.TRANSIENT),
     errors.Misconfigured: Fault(HTTPStatus.INTERNAL_SERVER_ERROR, Code.EXCEPTION),
 }
 """Every error of pacsbridge → its answer; a test holds the table complete."""
