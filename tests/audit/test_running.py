@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from holding_site import STUDY_GET, STUDY_MOVE, GetScu, identifier
 from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    CTImageStorage,
+    MRImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
@@ -21,7 +24,8 @@ from token_issuer import Issuer
 
 from pacsbridge import logs, opening
 from pacsbridge.config import Config, load
-from pacsbridge.kernel.audit import Event
+from pacsbridge.config.dimse import Peer
+from pacsbridge.kernel.audit import SERIOUS, Event
 from pacsbridge.kernel.reports import DELETED, Report
 from pacsbridge.runtime import Runtime
 from pacsbridge.samples import write_samples
@@ -99,6 +103,24 @@ def send(port: int, images: list[Path], title: str = "CT1") -> None:
     association.release()
 
 
+def test_who_is_turned_away_for_want_of_room(
+    run: Callable[..., Runtime], wait_until: Callable[..., None]
+) -> None:
+    """Beyond the watermark of the disk a caller who could only store is refused; a mere echo is not."""
+    running = run(blobs__reject_free_bytes=str(1 << 50))
+    for abstract_syntax, comes_in in (("1.2.840.10008.5.1.4.1.1.2", False), (Verification, True)):
+        entity = AE("CT1")
+        entity.add_requested_context(abstract_syntax)
+        association = entity.associate("127.0.0.1", running.dimse.port)
+        assert association.is_established == comes_in
+        if comes_in:
+            association.release()
+    wait_until(lambda: ("refused", SERIOUS) in told(running), 30)
+    [refused] = [one for one in events(running) if one.kind == "refused"]
+    assert refused.who is not None
+    assert (refused.who.title, refused.reason) == ("CT1", "too little room on the disk")
+
+
 def test_what_a_modality_does(
     run: Callable[..., Runtime], tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
@@ -167,6 +189,27 @@ def test_strangers(run: Callable[..., Runtime], wait_until: Callable[..., None])
     wait_until(lambda: ("refused", "8") in told(running))
     [refused] = [one for one in events(running) if one.kind == "refused"]
     assert (refused.who and refused.who.title, refused.reason) == ("EVIL", "called AE title not recognised")
+
+
+def test_what_a_peer_may_not_use(
+    make_settings: Callable[..., Config], wait_until: Callable[..., None]
+) -> None:
+    """It comes in for the rest, and what it asked for beyond that is on record once."""
+    echoer = Peer(ae_title="ECHOER", services=("echo",))
+    running = Runtime(replace(make_settings(), peers=(echoer,)))
+    running.start()
+    try:
+        entity = AE("ECHOER")
+        for asked in (Verification, CTImageStorage, MRImageStorage):
+            entity.add_requested_context(asked)
+        line = entity.associate("127.0.0.1", running.dimse.port)
+        assert [str(one.abstract_syntax) for one in line.accepted_contexts] == [Verification]
+        line.release()
+        wait_until(lambda: ("association", "0") in told(running))
+        [refused] = [one for one in events(running) if one.kind == "refused"]
+        assert (refused.who and refused.who.title, refused.reason) == ("ECHOER", "peer may not use store")
+    finally:
+        running.stop()
 
 
 def test_dicomweb(

@@ -37,9 +37,12 @@ REFUSALS: Mapping[str, tuple[int, int, int]] = {
     "calling AE title not from this address": (1, 1, 3),
     "calling AE title not of this certificate": (1, 1, 3),
     "shutting down": (2, 3, 1),
+    "too little room on the disk": (2, 3, 2),
     "local limit exceeded": (2, 3, 2),
 }
 """Reason → result, source and reason/diagnostic of the A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+
+_WITHOUT_QUESTIONS = frozenset({"echo", "store"})
 
 
 class _Terms(NamedTuple):
@@ -72,14 +75,17 @@ def admit(
     assoc.requestor.primitive = request
     assoc.requestor.ae_title = request.calling_ae_title
     caller = _caller(assoc, request, register)
-    refusal = _stranger(caller, register, certificate) or _refusal(register, member)
+    terms = _terms(request, register.settings.services, register.directory.services(caller.peer))
+    refusal = _stranger(caller, register, certificate) or _refusal(register, member, _wanted(request, terms))
     if refusal is not None:
         _reject(assoc, caller, refusal)
         register.turn_away(caller, refusal)
         return None
-    terms = _terms(request, register.settings.services, register.directory.services(caller.peer))
     _accept(assoc, request, terms, _held(request, terms, register))
-    return _receiver(assoc, caller, register, member, terms)
+    forbidden = _forbidden(assoc._rejected_cx)
+    if forbidden is not None:
+        register.watch.rejected(caller, forbidden)
+    return _receiver(assoc, caller, register, member, terms, forbidden)
 
 
 def _caller(assoc: Association, request: A_ASSOCIATE, register: Register) -> Caller:
@@ -102,10 +108,17 @@ def _stranger(caller: Caller, register: Register, certificate: bytes | None) -> 
     return "calling AE title not of this certificate" if pins and not shows(certificate, pins) else None
 
 
-def _refusal(register: Register, member: Member) -> str | None:
-    """Why nobody can come in now; None lets him in, and then he holds one of the places."""
+def _refusal(register: Register, member: Member, wanted: frozenset[str]) -> str | None:
+    """Why he cannot come in now; None lets him in, and then he holds one of the places.
+
+    When the disk is nearly full those stay out who could do nothing here but store. Whoever proposes a query,
+    a retrieval or storage commitment as well comes in, with all his contexts: the result of a refused
+    context cannot say that it is for now (PS3.8 Table 9-18), the status of a C-STORE can (PS3.4 B.2.3).
+    """
     if register.closing:
         return "shutting down"
+    if "store" in wanted and wanted <= _WITHOUT_QUESTIONS and register.is_low():
+        return "too little room on the disk"
     return None if register.associate(member) else "local limit exceeded"
 
 
@@ -125,6 +138,13 @@ def _terms(request: A_ASSOCIATE, offered: frozenset[str], allowed: frozenset[str
         if one.scp_role and is_storage(str(one.sop_class_uid))
     }
     return _Terms(offered, allowed, providers if "get" in usable else {})
+
+
+def _wanted(request: A_ASSOCIATE, terms: _Terms) -> frozenset[str]:
+    """The services that he proposes and would get."""
+    proposed = (cx.abstract_syntax for cx in request.presentation_context_definition_list)
+    services = {service_of(str(one)) for one in proposed if one}
+    return frozenset(one for one in services if one in terms.usable)
 
 
 def _held(request: A_ASSOCIATE, terms: _Terms, register: Register) -> Held:
@@ -156,7 +176,12 @@ def _accept(assoc: Association, request: A_ASSOCIATE, terms: _Terms, held: Held)
 
 
 def _receiver(
-    assoc: Association, caller: Caller, register: Register, member: Member, terms: _Terms
+    assoc: Association,
+    caller: Caller,
+    register: Register,
+    member: Member,
+    terms: _Terms,
+    forbidden: str | None,
 ) -> Receiver:
     options = _find_options(cast(A_ASSOCIATE, assoc.requestor.primitive))
     contexts = {number: _context(cx, options, terms) for number, cx in assoc._accepted_cx.items()}
@@ -164,7 +189,7 @@ def _receiver(
         "association accepted",
         contexts=len(contexts),
         refused=len(assoc._rejected_cx),
-        **_forbidden(assoc._rejected_cx),
+        **({} if forbidden is None else {"reason": forbidden}),
         **_names(caller),
     )
     return Receiver(
@@ -223,11 +248,11 @@ def _answer_roles(assoc: Association, terms: _Terms) -> None:
         assoc.acceptor.add_negotiation_item(item)
 
 
-def _forbidden(rejected: Iterable[PresentationContext]) -> dict[str, str]:
+def _forbidden(rejected: Iterable[PresentationContext]) -> str | None:
     """Why contexts were refused, where that is for the peer's `services`."""
     refused = (cx for cx in rejected if cx.result == USER_REJECTION)
     services = sorted({service_of(str(cx.abstract_syntax)) or "" for cx in refused})
-    return {"reason": f"peer may not use {', '.join(services)}"} if services else {}
+    return f"peer may not use {', '.join(services)}" if services else None
 
 
 def _names(caller: Caller) -> dict[str, str]:

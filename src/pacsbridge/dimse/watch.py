@@ -15,9 +15,10 @@ def _ended(_caller: Caller, _statuses: Mapping[int, int], _outcome: str) -> None
 
 
 class Watch(NamedTuple):
-    """`rejected` hears a reason of `admission.REFUSALS`; `ended` how often C-STORE had each status, and how.
+    """Who hears of callers, from the threads of connections: both return at once.
 
-    Both are called from the threads of connections, and return at once.
+    `rejected`: a reason of `admission.REFUSALS`, or what a peer may not use who comes in all the same.
+    `ended`: how often C-STORE had each status, and how.
     """
 
     rejected: Callable[[Caller, str], object] = _rejected
