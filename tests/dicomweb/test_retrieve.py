@@ -1,7 +1,9 @@
 """WADO-RS retrieval over real HTTP, with requests and with dicomweb-client as a client written by others."""
 
 import io
+import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from email.parser import BytesParser
 
 import pydicom
@@ -160,3 +162,15 @@ def test_connection_stays_usable(bridge: Bridge, held: Sequence[Instance]) -> No
                     bridge.instance(instance), headers={"Accept": "application/dicom"}, timeout=30
                 )
                 assert response.content == instance.file
+
+
+@pytest.mark.parametrize("rest", ["", "/metadata", "/frames/1"])
+def test_bytes_of_another_instance(bridge: Bridge, rest: str) -> None:
+    """Where a pack holds another instance than the index says, nobody is given the wrong patient's."""
+    first, second = bridge.hold("7"), bridge.hold("8")
+    with closing(sqlite3.connect(bridge.folder / "index.sqlite")) as index, index:
+        [(other,)] = index.execute("SELECT location FROM instance WHERE uid = ?", [second.sop])
+        index.execute("UPDATE instance SET location = ? WHERE uid = ?", [other, first.sop])
+    answers = [requests.get(bridge.instance(one) + rest, timeout=30) for one in (first, second)]
+    assert [one.status_code for one in answers] == [404, 200]
+    assert "another instance" in answers[0].json()["reason"]

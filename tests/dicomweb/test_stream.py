@@ -28,7 +28,7 @@ LARGE = bytes(24 << 20)
 @given(st.lists(st.integers(0, 3 * BATCH) | st.sampled_from([BATCH, 2 * BATCH])))
 def test_runs_keep_order_and_bounds(sizes: Sequence[int]) -> None:
     """Bytes are neither lost nor reordered; what is read at once stays bounded; a head goes out once."""
-    parts = [Part(str(index).encode(), "", size) for index, size in enumerate(sizes)]
+    parts = [Part(str(index).encode(), "", size, bytes(32)) for index, size in enumerate(sizes)]
     groups = list(runs(parts))
     found = [one for group in groups for one in group]
     assert [one.head for one in found if one.head] == [part.head for part in parts]

@@ -98,7 +98,7 @@ class Retrieval:
         return Match(held.sop_class_uid, held.sop_uid, held.transfer_syntax_uid, lambda: self._open(held))
 
     def _open(self, held: Held) -> Instance:
-        blob = self._packs.open(held.location)
+        blob = self._packs.open(held.location, held.sha256)
         start = blob.prelude_size
         return Instance(
             held.sop_class_uid,

@@ -48,7 +48,7 @@ def value_path(text: str) -> Sequence[int]:
 def valued(packs: Packs, held: Held, path: Sequence[int]) -> Value:
     """Finds a value of a stored instance; blocks. Raises Absent, also where the header cannot be read."""
     try:
-        with window(packs.open(held.location)) as file:
+        with window(packs.open(held.location, held.sha256)) as file:
             return read_value(file, path)
     except Refused as exc:
         raise Absent(f"the header of the instance cannot be read: {exc}") from exc

@@ -92,7 +92,7 @@ def frame_list(text: str) -> Sequence[int]:
 def indexed(packs: Packs, held: Held) -> Pixels:
     """Finds the frames of a stored instance; blocks. Raises Absent where it is too damaged for that."""
     try:
-        with window(packs.open(held.location)) as file:
+        with window(packs.open(held.location, held.sha256)) as file:
             return read_pixels(file)
     except Refused as exc:
         raise Absent(f"the header of the instance cannot be read: {exc}") from exc

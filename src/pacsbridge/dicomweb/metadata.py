@@ -60,7 +60,7 @@ def described(packs: Packs, group: Sequence[Held], base_url: str) -> bytes:
 
 def _described(packs: Packs, held: Held, base_url: str) -> dict[str, Any]:
     try:
-        with window(packs.open(held.location)) as file:
+        with window(packs.open(held.location, held.sha256)) as file:
             return describe(file, f"{instance_url(base_url, held)}/bulkdata")
     except Refused as exc:
         _log.warning("instance without metadata", uid=held.sop_uid, reason=str(exc))

@@ -11,11 +11,12 @@ DICOM = "application/dicom"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes to send: `head`, then the `size` bytes found at `location`."""
+    """Bytes to send: `head`, then the `size` bytes found at `location`, of this digest."""
 
     head: bytes
     location: str
     size: int
+    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Body:
 
 def single(held: Held) -> Body:
     """One instance on its own, as `application/dicom`."""
-    return Body((Part(b"", held.location, held.size),), b"", dicom_type(held))
+    return Body((Part(b"", held.location, held.size, held.sha256),), b"", dicom_type(held))
 
 
 def related(instances: Sequence[Held], boundary: str, base_url: str) -> Body:
@@ -43,7 +44,7 @@ def related(instances: Sequence[Held], boundary: str, base_url: str) -> Body:
     `boundary` must not occur in the instances: one made from a digest of them cannot.
     """
     parts = tuple(
-        Part(_head(held, boundary, base_url, first=not index), held.location, held.size)
+        Part(_head(held, boundary, base_url, first=not index), held.location, held.size, held.sha256)
         for index, held in enumerate(instances)
     )
     media_type = f'multipart/related; type="{DICOM}"; boundary={boundary}'

@@ -260,7 +260,7 @@ def frame_job(packs: Packs, one: Shown, number: int, look: Look, most: int) -> J
     size = sum(piece.length for piece in pieces)
     if size > most:
         raise NotAcceptable(f"no picture: a frame of {size} bytes, at most {most} are decoded")
-    blob = packs.open(one.held.location)
+    blob = packs.open(one.held.location, one.held.sha256)
     try:
         with window(blob) as file:
             outline = read_outline(file, number)

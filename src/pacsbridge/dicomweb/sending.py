@@ -82,7 +82,7 @@ def plan(service: Service, content: Content, accept: str) -> Plan:
     )
     form = (content.url, content.syntax, choice.offer.type, choice.offer.root)
     tag = digest([content.held], *form)
-    reader = Reader(service.packs.open(content.held.location), content.deflated_from)
+    reader = Reader(service.packs.open(content.held.location, content.held.sha256), content.deflated_from)
     if choice.offer.type == RELATED:
         return Plan(_related(content, choice.offer.root, tag[:40]), tag, reader, content.url)
     return Plan(_single(content, choice.offer.type), tag, reader, content.url)

@@ -11,7 +11,7 @@ from pacsbridge.errors import Unavailable
 
 def stored(packs: Packs, part: Part) -> Blob:
     """Where a part stands. Raises Gone, Absent, Unavailable: as well where it has another length by now."""
-    blob = packs.open(part.location)
+    blob = packs.open(part.location, part.sha256)
     if blob.length != part.size:
         raise Unavailable("a stored instance has another length than recorded")
     return blob
