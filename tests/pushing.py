@@ -59,11 +59,12 @@ class Association:
         note: Note | None = None,
         seconds: float = 60,
         tls: ssl.SSLContext | None = None,
+        calling: str = "BENCH",
     ) -> None:
         self._note = note or (lambda _uid, _data, _status: None)
         self.socket = connection(port, seconds, tls)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(associate_rq("PACSBRIDGE"))
+        self.socket.sendall(associate_rq("PACSBRIDGE", calling))
         kind, _ = pdu(self.socket)
         if kind != 2:
             self.socket.close()
@@ -92,10 +93,14 @@ class Association:
 
 @contextmanager
 def association(
-    port: int, note: Note | None = None, seconds: float = 60, tls: ssl.SSLContext | None = None
+    port: int,
+    note: Note | None = None,
+    seconds: float = 60,
+    tls: ssl.SSLContext | None = None,
+    calling: str = "BENCH",
 ) -> Iterator[Association]:
     """An association that is released at the end, or closed when something goes wrong."""
-    made = Association(port, note, seconds, tls)
+    made = Association(port, note, seconds, tls, calling)
     try:
         yield made
         made.release()

@@ -217,6 +217,18 @@ def test_check(run: Callable[..., Result]) -> None:
     assert all(finding["ok"] for finding in told["checks"])
 
 
+@pytest.mark.parametrize(("free", "low"), [(0, False), (1 << 50, True)])
+def test_check_of_a_disk_that_fills_up(
+    run: Callable[..., Result], config: Path, free: int, low: bool
+) -> None:
+    """Beyond the watermark it works and warns: scanners are being turned away."""
+    with config.open("a") as file:
+        file.write(f"reject_free_bytes = {free}\n")
+    result = run("check")
+    assert result.exit_code == 0
+    assert ("ok     blobs: WARNING" in result.stdout) == low
+
+
 @pytest.mark.parametrize("url", ["", '[store]\nurl = "postgresql://127.0.0.1:1/x"\n'])
 def test_check_leaves_no_trace(run: Callable[..., Result], config: Path, url: str) -> None:
     """What `serve` would make is not made."""

@@ -236,6 +236,18 @@ REFUSALS = {
         "[dimse.tls]\nca = 'x'",
         "dimse.tls.ca needs dimse.tls.certificate",
     ),
+    "TLS with lists alone": (
+        "[dimse.tls]\ncertificate = 'x'\nkey = 'x'\ncrl = 'x'",
+        "dimse.tls.crl needs dimse.tls.ca, the authorities whose lists it holds",
+    ),
+    "syslog with lists alone": (
+        "[audit]\nsyslog_url = 'tls://a'\nsyslog_crl = 'x'",
+        "audit.syslog_crl needs audit.syslog_ca, the authorities whose lists it holds",
+    ),
+    "syslog without TLS": (
+        "[audit]\nsyslog_url = 'udp://a'\nsyslog_ca = 'x'\nsyslog_crl = 'x'",
+        "audit.syslog_ca, syslog_crl, syslog_certificate and syslog_key are for a syslog_url of tls://",
+    ),
     "auth without a way": (
         "[auth]\nissuer = 'x'",
         "auth: one of jwks_url, jwks_file, introspection_url must say how tokens are verified",
@@ -276,6 +288,10 @@ REFUSALS = {
         "[fhir.tls]\nca = 'c'",
         "fhir.tls.ca needs fhir.tls.certificate",
     ),
+    "lists of nobody": (
+        "[fhir.tls]\ncertificate = 'c'\nkey = 'k'\ncrl = 'l'",
+        "fhir.tls.crl needs fhir.tls.ca, the authorities whose lists it holds",
+    ),
     "HTTP for everybody": (
         "[fhir]\nhost = '192.0.2.1'\n[fhir.tls]\ncertificate = 'c'\nkey = 'k'",
         "fhir.host: 192.0.2.1 can be reached from other machines, and nobody has to authenticate ([auth])",
@@ -284,7 +300,7 @@ REFUSALS = {
         "[fhir]\nhost = '192.0.2.1'\n[auth]\njwks_file = 'k'\nissuer = 'i'\naudience = 'a'",
         (
             "and nothing is encrypted (fhir.tls, fhir.trusted_proxies); listen on 127.0.0.1, or set "
-            "allow_insecure_listen = true"
+            "fhir.allow_insecure_listen = true"
         ),
     ),
     "object storage": (
@@ -296,7 +312,11 @@ REFUSALS = {
         "a bridge that keeps no instances is not available in this version",
     ),
     "workers": ("[dimse]\nworkers = 2", "more than one receiver process is not available in this version"),
-    "exposed": ("[dimse]\nhost = '10.0.0.1'", "set allow_insecure_listen = true"),
+    "exposed": ("[dimse]\nhost = '10.0.0.1'", "set dimse.allow_insecure_listen = true"),
+    "the other port's word": (
+        "[dimse]\nhost = '10.0.0.1'\nallow_insecure_listen = true\n[fhir]\nhost = '10.0.0.1'",
+        "set fhir.allow_insecure_listen = true",
+    ),
     "nameless": (
         "allow_insecure_listen = true\n[fhir]\nhost = '0.0.0.0'",
         "fhir.base_url must be given where fhir.host is 0.0.0.0",
@@ -631,10 +651,21 @@ def test_base_urls_follow(tmp_path: Path) -> None:
     assert behind.dicomweb.base_url == "https://pacs.example.org/r4/dicomweb"
 
 
+@pytest.mark.parametrize(
+    ("own", "bytes_"), [("", 2 << 30), ("min_free_bytes = 5", 10), ("reject_free_bytes = 7", 7)]
+)
+def test_the_watermark_follows_what_must_stay_free(tmp_path: Path, own: str, bytes_: int) -> None:
+    """Who is content with less room for instances turns callers away later as well."""
+    blobs = loaded(tmp_path, f"[blobs]\n{own}").blobs
+    assert (blobs.reject_free_bytes, blobs.reject_used_percent) == (bytes_, 100)
+
+
 def test_listening_beyond_loopback_takes_a_word(tmp_path: Path) -> None:
     """With the word it is taken; loopback needs none."""
-    text = "allow_insecure_listen = true\n[dimse]\nhost = '0.0.0.0'"
-    assert loaded(tmp_path, text).dimse.host == "0.0.0.0"
+    both = "allow_insecure_listen = true\n[dimse]\nhost = '0.0.0.0'"
+    own = "[dimse]\nhost = '0.0.0.0'\nallow_insecure_listen = true"
+    for text in (both, own):
+        assert loaded(tmp_path, text).dimse.host == "0.0.0.0"
     assert (
         loaded(tmp_path, "[dimse]\nhost = '127.0.0.2'\n[fhir]\nhost = 'localhost'").fhir.host == "localhost"
     )

@@ -73,6 +73,7 @@ HOMES = {
         "web",
         "remote",
         "render",
+        "connections",
         "httpd",
         "runtime",
         "demo",

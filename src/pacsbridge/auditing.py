@@ -11,6 +11,7 @@ from typing import Any
 from pacsbridge import __version__, config, securing
 from pacsbridge.access.auditing import Witness
 from pacsbridge.audit.completion import Completion
+from pacsbridge.audit.conflicts import Conflicts, Tally
 from pacsbridge.audit.forwarding import Forwarder, Sink
 from pacsbridge.audit.recorder import Recorder
 from pacsbridge.audit.repository import Repository
@@ -56,6 +57,7 @@ class Audit:
             recorded=self._look,
         )
         self.associations = Associations(self.recorder.record, settings.dimse.ae_title)
+        self.conflicts = Conflicts(self.recorder.record, tally(settings, self.patient))
         self.witness = Witness(self.recorder.record, self.patient)
         self.watch = Watch(self.associations.rejected, self.associations.ended)
         self.strangers = {name: partial(self._stranger, name) for name in ("dimse", "http")}
@@ -71,6 +73,7 @@ class Audit:
 
     def stop(self) -> None:
         """The last event is that we stop; what was recorded and not sent is sent after the next start."""
+        self.conflicts.tell()
         self.recorder.record(Event("stop", server=self._settings.fhir.base_url))
         self.recorder.stop()
         for each in self._forwarders:
@@ -103,6 +106,11 @@ class Audit:
             Event("certificates", outcome, server=server, reason=fault, details={"used for": use})
         )
 
+    def signed_out(self, who: Who, why: str) -> None:
+        """A session of the pages has ended before its time (PS3.15 A.5.3, User Authentication: Logout)."""
+        server = self._settings.fhir.base_url
+        self.recorder.record(Event("logout", who=who, server=server, details={"end": why}))
+
     def patient(self, facts: Values) -> str:
         """The reference to a patient, as resources have it; "" where there is none to be had."""
         return reference(facts, self._publication)
@@ -128,6 +136,11 @@ class Audit:
         if before:
             details = {"settings": digest, "before": before, "keys": _changed(known, settings)}
             yield Event("settings", server=server, details=details)
+
+
+def tally(settings: Config, patient: Callable[[Values], str]) -> Tally:
+    """What sums conflicts up; `patient` makes the reference to one of its facts."""
+    return Tally((settings.dimse.ae_title, settings.fhir.base_url), patient)
 
 
 def deletion(study: Deleted, settings: Config, who: Who | None = None) -> Event:

@@ -6,7 +6,10 @@
     │   │   └── NotSupported    legal, but not among what is offered here
     │   ├── Mismatch        the data set contradicts the command that carried it
     │   ├── TooLarge        beyond a stated limit (length, depth, count)
-    │   └── NotAcceptable   no representation that the caller accepts
+    │   ├── Conflicting     other content than what is held under the same UID
+    │   ├── NotAcceptable   no representation that the caller accepts
+    │   ├── Misdirected     asked for under a name that is not ours
+    │   └── Insecure        sent for everybody to read
     ├── Denied              the caller may not have what it asks for
     │   ├── Unauthenticated who it is is not known: no token, or none that is good
     │   └── Forbidden       who it is is known, and its rights don't go so far
@@ -15,7 +18,8 @@
     ├── Unavailable         try later: disk full, database or archive away, shutting down
     │   └── TooCostly       takes longer than may be spent on one answer
     ├── BadAnswer           another server's answer cannot be used: no JSON, cut short, too long, elsewhere
-    │   └── Declined        it says that the question is bad (HTTP 400 and its like)
+    │   ├── Declined        it says that the question is bad (HTTP 400 and its like)
+    │   └── WrongKind       it is of another media type: a page to log in at, say
     └── Misconfigured       the operator must change the configuration
 
 Errors of the libraries underneath are translated into these once, at the seam. Each edge (DIMSE, FHIR,
@@ -52,8 +56,20 @@ class TooLarge(Refused):
     """Beyond a stated limit."""
 
 
+class Conflicting(Refused):
+    """Other content than is held under the same SOP Instance UID, where `store.on_conflict` refuses it."""
+
+
 class NotAcceptable(Refused):
     """No representation of the answer is acceptable to the caller."""
+
+
+class Misdirected(Refused):
+    """Asked for under a name that is not ours, where nobody has to authenticate (RFC 9110 15.5.20)."""
+
+
+class Insecure(Refused):
+    """Came from another machine without TLS."""
 
 
 class Denied(PacsbridgeError):
@@ -108,6 +124,10 @@ class BadAnswer(PacsbridgeError):
 
 class Declined(BadAnswer):
     """Another server refuses the question itself."""
+
+
+class WrongKind(BadAnswer):
+    """Another server's answer is of another media type than was asked for, and begins like no such thing."""
 
 
 class Misconfigured(PacsbridgeError):

@@ -80,7 +80,7 @@ HTTP_SECONDS = Histogram(
 )
 HTTP_DROPPED = Counter(
     "pacsbridge_http_dropped",
-    "HTTP connections closed early, by reason: slow head, slow reader, replaced, too many.",
+    "HTTP connections closed early, by reason: slow head, slow reader, replaced, too many, malformed.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -99,7 +99,7 @@ AUDIT_UNSENT = Gauge(
 )
 TLS_NOT_AFTER = Gauge(
     "pacsbridge_tls_not_after_seconds",
-    "When the first certificate of a file ends, in seconds since 1970, by configuration key and source.",
+    "When the first certificate or revocation list of a file ends, in seconds since 1970, by key and source.",
     ["certificate", "source"],
     registry=REGISTRY,
 )

@@ -7,8 +7,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pacsbridge import config, datadir, wiring
+from pacsbridge.blobs.space import Space
 from pacsbridge.bridge.intake import Intake
 from pacsbridge.bridge.publish import Deleted, Publisher
 from pacsbridge.config import Config
@@ -38,7 +40,7 @@ def open_store(settings: Config, *, migrate: bool = True) -> Store:
         password=password,
         quiet_seconds=settings.fhir.quiet_seconds,
         max_wait_seconds=settings.fhir.max_wait_seconds,
-        keep_first=settings.store.on_conflict == "keep-first",
+        on_conflict=settings.store.on_conflict,
     )
     if migrate:
         _migrated(store)
@@ -94,6 +96,7 @@ def open_intake(settings: Config, store: Store) -> Intake:
         limits=wiring.header_limits(settings),
         pack_bytes=settings.blobs.pack_bytes,
         min_free_bytes=settings.blobs.min_free_bytes,
+        watermark=wiring.watermark(settings),
     )
 
 
@@ -133,9 +136,17 @@ def reindex(settings: Config, deleted: Callable[[Deleted], object] = bool) -> tu
 
 def free_bytes(settings: Config) -> int:
     """What is free on the disk of the data directory, which need not be there yet."""
+    return shutil.disk_usage(_present(settings)).free
+
+
+def is_low(settings: Config) -> bool:
+    """Whether that disk is beyond the watermark."""
+    return Space(_present(settings), 0).is_low(wiring.watermark(settings))
+
+
+def _present(settings: Config) -> Path:
     folder = settings.data_dir.absolute()
-    present = next(one for one in (folder, *folder.parents) if one.exists())
-    return shutil.disk_usage(present).free
+    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 def full(free: int, least: int) -> Unavailable:

@@ -24,6 +24,7 @@ from pacsbridge.bridge.letter_work import LetterWork
 from pacsbridge.bridge.retrieving import Retrieval
 from pacsbridge.bridge.sources import STOW_URI
 from pacsbridge.config import Config
+from pacsbridge.config.checks import exposures
 from pacsbridge.dicomweb.app import dicomweb_app
 from pacsbridge.dicomweb.proxy import Proxy
 from pacsbridge.dicomweb.receiving import Entrance
@@ -38,6 +39,7 @@ from pacsbridge.dimse.server import DimseServer
 from pacsbridge.errors import Misconfigured, PacsbridgeError, Unavailable, reason
 from pacsbridge.fhir.app import fhir_app
 from pacsbridge.httpd import HttpServer
+from pacsbridge.kernel.audit import Who
 from pacsbridge.tls.renewal import Renewal
 from pacsbridge.turns import Turns
 from pacsbridge.web.app import add_pages
@@ -70,6 +72,8 @@ class Runtime:
         with ExitStack() as parts:
             self._start(parts)
             self._parts = parts.pop_all()
+        for one in exposures(self.settings):
+            log.warning("open to the network", port=one.port, host=one.host, reason=one.told)
         log.info(
             "started",
             version=__version__,
@@ -135,6 +139,7 @@ class Runtime:
         audit = Audit(settings, log_, self.store, publication, opening.now)
         parts.callback(audit.stop)
         audit.start()
+        self.store.clashed = audit.conflicts.found
         return audit
 
     def _listen(self) -> None:
@@ -240,6 +245,8 @@ class Runtime:
 
     def _pages(self, parts: ExitStack, turns: Turns, gate: Gate | None, secret: bytes) -> Web:
         """What the pages share."""
+        if gate is not None and self.audit is not None:
+            gate.sessions.tell = self.audit.signed_out
         operations = self._operating(parts)
         return pages.web_service(self.settings, self.store, turns, gate, self.archives, operations, secret)
 
@@ -274,13 +281,13 @@ class Runtime:
             return str(exc)
 
     def _blobs_fault(self) -> str | None:
-        """What makes every C-STORE fail for lack of room."""
+        """What makes every C-STORE fail: too little room, or a disk that takes no writes."""
         least = self.settings.blobs.min_free_bytes
         try:
             free = self.intake.packs.free_bytes()
         except Unavailable as exc:
             return str(exc)
-        return str(opening.full(free, least)) if free < least else None
+        return str(opening.full(free, least)) if free < least else self.intake.packs.write_fault()
 
     def _dimse_fault(self) -> str | None:
         return None if self._listening else "DIMSE does not listen"
@@ -300,6 +307,7 @@ class Runtime:
             operations if audit is None else audit.operations(operations),
             retrieval.syntaxes,
         )
+        server.heed(self.intake.packs.is_low)
         if audit is not None:
             server.tell(audit.watch)
             settings.strangers.tell = audit.strangers["dimse"]
@@ -316,7 +324,8 @@ class Runtime:
         """An instance that came by C-STORE; a command that names none is at odds with every data set."""
         source = self._sources.of_ae(stored.calling_ae)
         class_uid, uid = stored.sop_class_uid or "", stored.sop_instance_uid or ""
-        incoming = Incoming(stored.dataset, stored.transfer_syntax_uid, source, class_uid, uid)
+        sender = Who(stored.address[0], stored.calling_ae)
+        incoming = Incoming(stored.dataset, stored.transfer_syntax_uid, source, class_uid, uid, sender=sender)
         adopted = self.intake.adopt(incoming)
         if self.audit is not None:
             self.audit.stored(stored.address, stored.calling_ae, adopted.facts)

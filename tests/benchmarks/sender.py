@@ -65,11 +65,11 @@ def _item(kind: int, body: bytes) -> bytes:
     return struct.pack(">BBH", kind, 0, len(body)) + body
 
 
-def associate_rq(ae: str) -> bytes:
+def associate_rq(ae: str, calling: str = "BENCH") -> bytes:
     """PS3.8 9.3.2, one presentation context for CT with explicit VR little endian."""
     context = b"\1\0\0\0" + _item(0x30, CT.encode()) + _item(0x40, ExplicitVRLittleEndian.encode())
     user = _item(0x51, struct.pack(">I", 131072)) + _item(0x52, b"1.2.826.0.1.3680043.8.498.1")
-    body = struct.pack(">HH", 1, 0) + ae.ljust(16).encode() + b"BENCH".ljust(16) + bytes(32)
+    body = struct.pack(">HH", 1, 0) + ae.ljust(16).encode() + calling.ljust(16).encode() + bytes(32)
     body += _item(0x10, b"1.2.840.10008.3.1.1.1") + _item(0x20, context) + _item(0x50, user)
     return struct.pack(">BBI", 1, 0, len(body)) + body
 

@@ -9,7 +9,7 @@ from pacsbridge.bridge import indexer as module
 from pacsbridge.bridge.indexer import Indexer, Pending
 from pacsbridge.errors import Unavailable
 from pacsbridge.kernel.model import Facts
-from pacsbridge.store.records import Arrival, DeadLetter
+from pacsbridge.store.records import Arrival, DeadLetter, Standing
 
 
 class Recorder:
@@ -96,11 +96,11 @@ def test_waiting_digest_is_known_until_indexed() -> None:
     """What waits is recognised when it is sent again."""
     indexer = make(Recorder())
     indexer.add([pending(1)])
-    assert indexer.digest("1") == b"1"
+    assert indexer.waiting("1") == Standing(b"1", "s")
     indexer.start()
     assert indexer.drain(10)
     indexer.stop()
-    assert indexer.digest("1") is None
+    assert indexer.waiting("1") is None
 
 
 def test_record_to_pass_over() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pacsbridge.blobs.packs import Packs
 from pacsbridge.bridge.intake import Incoming
-from pacsbridge.errors import Mismatch, NotUnderstood, Unavailable
+from pacsbridge.errors import Absent, Mismatch, NotUnderstood, Unavailable
 from pacsbridge.store.records import Arrival
 
 
@@ -54,10 +54,10 @@ def test_resent_instance_writes_nothing(either: Any, dicom: Any) -> None:
     assert either.store.due(either.clock() * 2) == revision
 
 
-@pytest.mark.parametrize(("keep_first", "expected"), [(False, "b"), (True, "a")])
-def test_other_content(make_world: Callable[..., Any], dicom: Any, keep_first: bool, expected: str) -> None:
+@pytest.mark.parametrize(("policy", "expected"), [("replace", "b"), ("keep-first", "a")])
+def test_other_content(make_world: Callable[..., Any], dicom: Any, policy: str, expected: str) -> None:
     """The same SOP Instance UID with other content: by the setting, and on record either way."""
-    world = make_world(keep_first=keep_first).start()
+    world = make_world(on_conflict=policy).start()
     both = {text: dicom.instance(1, SeriesDescription=text) for text in "ab"}
     for one in both.values():
         world.adopt(one)
@@ -294,3 +294,19 @@ def test_values_of_any_length_are_indexed(either: Any, dicom: Any) -> None:
     assert either.published()["numberOfInstances"] == 1
     assert either.published("2.999.2")["subject"] != either.published()["subject"]
     assert either.store.dead_letters() == []
+
+
+def test_a_lost_pack_leaves_its_number_unused(either: Any, dicom: Any) -> None:
+    """Where the last pack is gone, the next process begins another one: no place in it is anybody else's."""
+    either.adopt(dicom.instance(1))
+    either.index()
+    [(pack, _size)] = either.intake.packs.packs()
+    either.kill()
+    (either.folder / "packs" / f"{pack}.pack").unlink()
+    either.start()
+    either.adopt(dicom.instance(2))
+    either.index()
+    assert [name for name, _size in either.intake.packs.packs()] == ["00000002"]
+    lost = next(one.location for page in either.store.inventory.instances() for one in page)
+    with pytest.raises(Absent):
+        either.intake.packs.open(lost)

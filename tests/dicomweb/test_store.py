@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ from pacsbridge.dicomweb import store as store_module
 from pacsbridge.dicomweb.receipt import failure_reason
 from pacsbridge.dicomweb.receiving import Entrance
 from pacsbridge.errors import NotUnderstood, TooCostly, Unavailable
+from pacsbridge.kernel.conflicts import Policy
 from pacsbridge.store.records import Held
 from pacsbridge.store.store import Store
 from pacsbridge.turns import Turns
@@ -578,6 +580,50 @@ def test_expect_continue(desk: Desk) -> None:
         connection.sendall(sent)
         status, answer = everything(connection)
     assert (status, "00081199" in answer) == (200, True)
+
+
+@pytest.mark.parametrize("spooled", [True, False])
+@pytest.mark.parametrize(
+    ("policy", "status", "stands"),
+    [
+        (Policy.REPLACE, 200, "other"),
+        (Policy.REPLACE_ANY, 200, "other"),
+        (Policy.KEEP_FIRST, 200, "first"),
+        (Policy.REFUSE, 409, "first"),
+    ],
+)
+def test_other_content_under_a_known_uid(
+    desk: Desk, policy: Policy, status: int, stands: str, spooled: bool
+) -> None:
+    """By `store.on_conflict`: it replaces, is put aside, or is refused with Failure Reason 0xC004."""
+    desk.store.policy = policy
+    head = len(part10_head(CT, uid(1), EXPLICIT))
+    sizes = {"first": 2, "other": 2 * SPOOL if spooled else 4}
+    contents = {name: file(1, pixels=bytes(size)) for name, size in sizes.items()}
+    assert desk.post(body(contents["first"])).status_code == 200
+    desk.held()
+    for _ in range(2):
+        answer = desk.post(body(contents["other"]))
+        assert (answer.status_code, failed(answer)) == (status, [(uid(1), 0xC004)] if status == 409 else [])
+        [held] = desk.held()
+        assert held.sha256 == sha256(contents[stands][head:]).digest()
+        assert desk.spools() == []
+    assert [key for key, _reason in desk.letters()] == ([] if stands == "other" else [uid(1)])
+    some = desk.post(body(contents["other"], file(2)))
+    assert (some.status_code, referenced(some)) == (
+        (202, [uid(2)]) if status == 409 else (200, [uid(1), uid(2)])
+    )
+
+
+def test_a_large_study_in_conflict_is_answered_to_its_end(desk: Desk) -> None:
+    """However many instances are refused for that: what is new among them is stored."""
+    desk.store.policy = Policy.REFUSE
+    many = range(1, store_module.REFUSED_PARTS + 3)
+    assert desk.post(body(*map(file, many))).status_code == 200
+    desk.held()
+    answer = desk.post(body(*(file(number, pixels=b"\1\2") for number in (*many, 999))))
+    assert (answer.status_code, referenced(answer)) == (202, [uid(999)])
+    assert failed(answer) == [(uid(number), 0xC004) for number in many]
 
 
 @pytest.mark.parametrize("min_free_bytes", [1 << 60])

@@ -226,7 +226,7 @@ def test_an_instance_counts_as_soon_as_it_is_acknowledged(
     association = dial(site.server.port, heard)
     assert association.send_c_store(data).Status == 0
     reference = Reference(CT, str(data.SOPInstanceUID))
-    assert site.intake.indexer.digest(reference.sop_uid), "the test is too slow to see it wait"
+    assert site.intake.indexer.waiting(reference.sop_uid), "the test is too slow to see it wait"
     assert ask(association, wanted([reference])) == 0
     kind, report = heard.get()
     assert (kind, pairs(report.ReferencedSOPSequence)) == (1, [reference])

@@ -30,7 +30,15 @@ EVENTS: Mapping[str, Event] = {
     "move": Event("move", who=CT1, server="PB", destination="WS7", study="1.2.3", query="AAAA", failed=3),
     "backup": Event("backup", who=APP, server=FHIR, destination="/backup/pb", details={"files": "3"}),
     "import": Event("import", who=APP, server=FHIR, patient="Patient/p1", study="1.2.3", instances=2),
+    "conflict": Event(
+        "conflict", "4", CT1, "PB", "Patient/p1", study="1.2.3", details={"done": "first kept"}
+    ),
     "refused": Event("refused", SERIOUS, CT1, "PB", reason="calling AE title not recognised"),
+    "login": Event(
+        "login", who=APP, server=FHIR, details={"by": "code", "until": "2023-11-15T10:13:20.123Z"}
+    ),
+    "no login": Event("login", SERIOUS, Who("10.0.0.5"), FHIR, reason="the token has expired"),
+    "logout": Event("logout", who=APP, server=FHIR, details={"end": "asked for"}),
     "start": Event("start", server=FHIR, details={"settings": "ab12"}),
     "lost": Event("lost", SERIOUS, details={"events": "7"}),
     "unknown": Event("wado", "4", Who(), reason="HTTP 404"),
@@ -97,6 +105,35 @@ def test_a_backup_as_an_export() -> None:
     media = found["/backup/pb"]
     assert media is not None
     assert media.attrib["csd-code"] == "110154"
+
+
+@pytest.mark.parametrize(("name", "code"), [("login", "110122"), ("logout", "110123")])
+def test_signing_in_and_out_as_user_authentication(name: str, code: str) -> None:
+    """PS3.15 A.5.3: who was authenticated is the requestor, a person at a network address; in both forms."""
+    found = audit_event(5, AT, EVENTS[name])
+    assert (found["type"]["code"], found["subtype"][0]["code"], found["action"]) == ("110114", code, "E")
+    [person] = [one for one in found["agent"] if one["requestor"]]
+    assert person["type"]["coding"][0]["code"] == "humanuser"
+    assert person["who"]["identifier"] == {"system": "https://login.example", "value": "dr.who"}
+    assert person["network"] == {"address": "10.0.0.5", "type": "2"}
+    message = ET.fromstring(audit_message(AT, EVENTS[name], "host"))
+    head = message.find("EventIdentification")
+    assert head is not None
+    assert [one.attrib["csd-code"] for one in head] == ["110114", code]
+    [user] = [one for one in message.iter("ActiveParticipant") if one.attrib["UserIsRequestor"] == "true"]
+    assert (user.attrib["UserID"], user.attrib["NetworkAccessPointID"]) == ("dr.who", "10.0.0.5")
+
+
+def test_a_sign_in_of_nobody_known() -> None:
+    """The requestor is the node alone, and why it has failed is told in both forms."""
+    found = audit_event(5, AT, EVENTS["no login"])
+    [node] = [one for one in found["agent"] if one["requestor"]]
+    assert (node["who"], node["network"]["address"]) == ({"display": "10.0.0.5"}, "10.0.0.5")
+    assert (found["outcome"], found["outcomeDesc"]) == ("8", "the token has expired")
+    message = ET.fromstring(audit_message(AT, EVENTS["no login"], "host"))
+    told = message.find("EventIdentification/EventOutcomeDescription")
+    assert told is not None
+    assert told.text == "the token has expired"
 
 
 def test_what_failed_claims_no_pattern() -> None:

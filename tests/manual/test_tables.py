@@ -183,6 +183,7 @@ def test_every_kind_of_dead_letter() -> None:
         "index",
         commitment.LETTER,
         "archive",
+        "conflict",
     }
     assert operations.LETTERS.keys() == made
 

@@ -35,11 +35,11 @@ def test_point_read_after_a_fault(store: Store, key: str) -> None:
     """A value that the driver refuses takes no connection with it."""
     for _time in range(30):
         try:
-            assert store.digest(key) is None
+            assert store.standing(key) is None
         except PacsbridgeError:
             continue
     assert idle(store)
-    assert store.digest("1.2.3") is None
+    assert store.standing("1.2.3") is None
 
 
 def test_missing_table_is_no_fault_of_the_data(store: Store) -> None:
@@ -261,7 +261,7 @@ def test_threads_that_have_ended_keep_no_connection(store: Store, tmp_path: Path
         return sum(name.startswith(str(tmp_path)) for name in names)
 
     def read() -> None:
-        assert store.digest("1.2.3") is None
+        assert store.standing("1.2.3") is None
 
     read()
     before = opened()

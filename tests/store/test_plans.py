@@ -411,7 +411,7 @@ def test_reads_go_by_indexes(recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     store.document("ImagingStudy", "s1")
     store.document("ImagingStudy", "s1", 1)
     store.summary("ImagingStudy", "s1")
-    store.digest("1.2.3")
+    store.standing("1.2.3")
     assert len(recorder.statements) == 5
     assert recorder.faults() == []
 

@@ -226,7 +226,7 @@ class Commitments:
     def _indexed(self, uids: Sequence[str]) -> Mapping[str, Kept]:
         """What the index has of them, once none waits for it. Raises Unavailable."""
         indexer, deadline = self._intake.indexer, time.monotonic() + self._patience.index
-        while any(indexer.digest(uid) for uid in uids):
+        while any(indexer.waiting(uid) for uid in uids):
             if self._stopping.is_set() or time.monotonic() > deadline:
                 raise Unavailable("instances wait for the index")
             indexer.drain(_INDEX_LOOK_SECONDS)

@@ -14,7 +14,8 @@ import structlog
 
 from pacsbridge import metrics
 from pacsbridge.errors import Unavailable, reason
-from pacsbridge.store.records import Arrival, DeadLetter
+from pacsbridge.kernel.conflicts import Ruling
+from pacsbridge.store.records import Arrival, DeadLetter, Standing
 from pacsbridge.store.store import Store
 
 log = structlog.get_logger("pacsbridge.bridge")
@@ -51,7 +52,7 @@ class Indexer:
         self._clock = clock
         self._linger = linger
         self._waiting: deque[Pending] = deque()
-        self._digests: dict[str, bytes] = {}
+        self._named: dict[str, Standing] = {}
         self._change = threading.Condition()
         self._stopping = threading.Event()
         self._busy = 0
@@ -85,8 +86,8 @@ class Indexer:
         with self._change:
             self._waiting.extend(pending)
             for one in pending:
-                if one.arrival is not None:
-                    self._digests[one.arrival.facts.instance["uid"]] = one.arrival.sha256
+                if one.arrival is not None and one.arrival.ruling is not Ruling.REFUSED:
+                    self._named[one.arrival.facts.instance["uid"]] = _standing(one.arrival)
             self._change.notify_all()
         metrics.INDEX_BACKLOG.set(len(self._waiting))
 
@@ -94,9 +95,9 @@ class Indexer:
         """Why nothing is indexed; None when all is well."""
         return self._failed
 
-    def digest(self, sop_uid: str) -> bytes | None:
-        """The SHA-256 of the instance that waits under this SOP Instance UID."""
-        return self._digests.get(sop_uid)
+    def waiting(self, sop_uid: str) -> Standing | None:
+        """The latest instance that waits under this SOP Instance UID, unless it was refused."""
+        return self._named.get(sop_uid)
 
     def is_idle(self) -> bool:
         """Whether everything that was queued is indexed."""
@@ -193,6 +194,10 @@ class Indexer:
     def _forget(self, batch: Sequence[Pending]) -> None:
         for arrival in (one.arrival for one in batch if one.arrival is not None):
             uid = arrival.facts.instance["uid"]
-            if self._digests.get(uid) == arrival.sha256:
-                self._digests.pop(uid, None)
+            if self._named.get(uid) == _standing(arrival):
+                self._named.pop(uid, None)
         metrics.INDEX_BACKLOG.set(len(self._waiting))
+
+
+def _standing(arrival: Arrival) -> Standing:
+    return Standing(arrival.sha256, arrival.source)

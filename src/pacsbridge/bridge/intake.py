@@ -8,8 +8,9 @@ reads again what lies behind the indexed positions. A re-sent instance is recogn
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -25,10 +26,22 @@ from pacsbridge.bridge.indexer import Indexer, Pending
 from pacsbridge.bridge.sources import Source
 from pacsbridge.dicom.part10 import part10_head
 from pacsbridge.dicom.reader import DEFAULT, Header, Limits, read_header
-from pacsbridge.errors import Mismatch, NotUnderstood, PacsbridgeError, Refused, Unavailable, reason
+from pacsbridge.errors import (
+    Absent,
+    Conflicting,
+    Mismatch,
+    NotUnderstood,
+    PacsbridgeError,
+    Refused,
+    Unavailable,
+    reason,
+)
+from pacsbridge.kernel.audit import Who
+from pacsbridge.kernel.conflicts import Policy, Ruling
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.model import Facts
-from pacsbridge.store.records import Arrival, DeadLetter
+from pacsbridge.store.conflicts import REASON, letter
+from pacsbridge.store.records import Arrival, DeadLetter, Standing
 from pacsbridge.store.store import Store
 
 log = structlog.get_logger("pacsbridge.bridge")
@@ -50,7 +63,8 @@ class Incoming:
     `dataset` is the encoded data set without preamble and file meta, or a spool whose file begins with the
     Part 10 head (see `spool`). The UIDs are what the command claims, None where there was no command. `head`
     is kept instead of a Part 10 head of our own (files that are DICOM and TIFF at once need theirs). `label`
-    is the key of its dead letter where no command names the instance.
+    is the key of its dead letter where no command names the instance. `sender` is for the audit log.
+    `ruling`: what is decided already, should other content be held under its UID.
     """
 
     dataset: Content | Spool
@@ -60,6 +74,8 @@ class Incoming:
     sop_instance_uid: str | None = None
     head: bytes | None = None
     label: str = ""
+    sender: Who | None = None
+    ruling: Ruling = Ruling.NONE
 
     @property
     def key(self) -> str:
@@ -99,6 +115,7 @@ class Intake:
         self.indexer = Indexer(store, clock)
         self.packs = Packs(data_dir, committed=self._committed, **pack_options)
         self.damaged = 0
+        self._claims: dict[str, bytes] = {}
         self._look_seconds = look_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="recovery", daemon=True)
@@ -128,12 +145,15 @@ class Intake:
     def adopt(self, incoming: Incoming) -> Adopted:
         """Make one instance durable; once this returns it survives a crash and a power cut.
 
-        Raises NotUnderstood, Mismatch, TooLarge for what is bad (it is then on record as a dead letter), and
+        Raises NotUnderstood, Mismatch, TooLarge for what is bad (it is then on record as a dead letter),
+        Conflicting for other content under a known UID where that is refused (it is then put aside), and
         Unavailable when it cannot be kept now. A spool is spent or discarded either way.
         """
         try:
             with metrics.INTAKE_SECONDS.time():
                 return self._adopt(incoming)
+        except Conflicting:
+            raise
         except Refused as exc:
             self.refuse(incoming.key, incoming.source, str(exc))
             raise
@@ -170,12 +190,70 @@ class Intake:
     def _adopt(self, incoming: Incoming) -> Adopted:
         facts = self._incoming_facts(incoming)
         _check(facts, incoming)
-        digest = _digest(incoming.dataset)
-        if digest == self._known(facts.instance["uid"]):
-            return Adopted(facts, new=False)
-        self.indexer.admit()
-        self._keep(incoming, facts, digest)
-        return Adopted(facts, new=True)
+        uid, digest = facts.instance["uid"], _digest(incoming.dataset)
+        with self._claimed(uid, digest) as first:
+            held = self._standing(uid)
+            if held is not None and held.sha256 == digest:
+                return Adopted(facts, new=False)
+            self.indexer.admit()
+            if self._may_stand(incoming, held, first=first):
+                self._keep(incoming, facts, digest)
+                return Adopted(facts, new=True)
+            return self._put_aside(incoming, facts, digest)
+
+    @contextmanager
+    def _claimed(self, sop_uid: str, digest: bytes) -> Iterator[bool]:
+        """While an instance is being taken: whether no other content is, under the same UID."""
+        claimed = self._claims.setdefault(sop_uid, digest)
+        try:
+            yield claimed == digest
+        finally:
+            if claimed == digest:
+                self._claims.pop(sop_uid, None)
+
+    def _may_stand(self, incoming: Incoming, held: Standing | None, *, first: bool) -> bool:
+        """Whether an instance may take its place; the index has the last word."""
+        if incoming.ruling is Ruling.CHOSEN:
+            return True
+        policy = self._store.policy
+        if held is None:
+            return first or policy is not Policy.REFUSE
+        return policy.lets(held.source, incoming.source.uri)
+
+    def _put_aside(self, incoming: Incoming, facts: Facts, digest: bytes) -> Adopted:
+        """Keep what takes nobody's place; the same again is only counted. Conflicting where it is refused."""
+        refused = self._store.policy is Policy.REFUSE
+        known = self._is_aside(facts.instance["uid"], incoming.source.uri, digest)
+        if not known:
+            ruling = Ruling.REFUSED if refused else Ruling.NONE
+            self._keep(replace(incoming, ruling=ruling), facts, digest)
+        if refused:
+            raise Conflicting(REASON)
+        return Adopted(facts, new=not known)
+
+    def _is_aside(self, sop_uid: str, source: str, digest: bytes) -> bool:
+        location = self._store.put_aside(sop_uid, source)
+        try:
+            aside = location is not None and self.packs.open(location).sha256 == digest
+        except Absent:
+            return False
+        if aside:
+            self._store.bury(letter(sop_uid, source, location), self._clock())
+        return aside
+
+    def choose(self, location: str, source_uri: str) -> None:
+        """Let an instance that was put aside take the place of what is held under its UID.
+
+        Raises Absent where its bytes are gone, Unavailable.
+        """
+        blob, source = self.packs.open(location), self._source_of(source_uri)
+        head = b"".join(blob.chunks(stop=blob.prelude_size))
+        with self.packs.spool(head) as spool:
+            for piece in blob.chunks(start=blob.prelude_size):
+                spool.write(piece)
+            with spool.file() as file:
+                syntax = self.header(file, None, source).transfer_syntax_uid
+            self.adopt(Incoming(spool, syntax, source, ruling=Ruling.CHOSEN))
 
     def _incoming_facts(self, incoming: Incoming) -> Facts:
         if not isinstance(incoming.dataset, Spool):
@@ -186,14 +264,16 @@ class Intake:
     def _facts(self, content: Content | BinaryIO, transfer_syntax_uid: str | None, source: Source) -> Facts:
         return extract(self.header(content, transfer_syntax_uid, source).attributes, source.context)
 
-    def _known(self, sop_uid: str) -> bytes | None:
-        """The digest under which an instance waits for the index or stands in it."""
-        return self.indexer.digest(sop_uid) or self._store.digest(sop_uid)
+    def _standing(self, sop_uid: str) -> Standing | None:
+        """What waits for the index under a UID, or stands in it."""
+        return self.indexer.waiting(sop_uid) or self._store.standing(sop_uid)
 
     def _keep(self, incoming: Incoming, facts: Facts, digest: bytes) -> None:
         received = self._clock()
         head = {"source": incoming.source.uri, "received": received, "syntax": incoming.transfer_syntax_uid}
-        token = _Token(facts, incoming.source.uri, received, incoming.transfer_syntax_uid)
+        if incoming.ruling is not Ruling.NONE:
+            head["ruling"] = incoming.ruling
+        token = _Token(facts, incoming, received)
         if isinstance(incoming.dataset, Spool):
             self.packs.adopt(head, incoming.dataset, token=token)
             return
@@ -212,7 +292,9 @@ class Intake:
         What a living process writes is left to it, unless `live`. Damaged records are put on record, and
         counted in `damaged`.
         """
-        entries = self.packs.replay(self._store.checkpoints() if done is None else done, live)
+        indexed = self._store.checkpoints()
+        self.packs.pass_over(indexed)
+        entries = self.packs.replay(indexed if done is None else done, live)
         return sum(self._again(entry) for entry in entries)
 
     def read_again(self, locations: Iterable[str]) -> None:
@@ -264,24 +346,32 @@ class Intake:
             with blob.path.open("rb") as file:
                 facts = self._facts(file, None, source)
         received = int(entry.head["received"])
-        return Arrival(facts, source.uri, received, syntax, entry.location, entry.size, entry.sha256)
+        ruling = Ruling(entry.head.get("ruling", ""))
+        return Arrival(
+            facts, source.uri, received, syntax, entry.location, entry.size, entry.sha256, ruling=ruling
+        )
 
 
-@dataclass(frozen=True, slots=True)
 class _Token:
     """What travels through the pack's commit to the indexer."""
 
-    facts: Facts
-    source: str
-    received: int
-    transfer_syntax: str
+    __slots__ = ("_facts", "_received", "_ruling", "_sender", "_source", "_syntax")
+
+    def __init__(self, facts: Facts, incoming: Incoming, received: int) -> None:
+        self._facts = facts
+        self._received = received
+        self._source = incoming.source.uri
+        self._syntax = incoming.transfer_syntax_uid
+        self._sender = incoming.sender
+        self._ruling = incoming.ruling
 
     def pending(self, one: Committed) -> Pending:
         """The instance, now that it has a location."""
         at = one.location
         arrival = Arrival(
-            self.facts, self.source, self.received, self.transfer_syntax, at.text, at.size, at.sha256
-        )
+            self._facts, self._source, self._received, self._syntax, at.text, at.size, at.sha256,
+            self._sender, self._ruling,
+        )  # fmt: skip
         return Pending(arrival, at.pack, at.end)
 
 

@@ -9,6 +9,7 @@ import structlog
 from pacsbridge.bridge.intake import Intake
 from pacsbridge.bridge.letters import Retried, retry_letters
 from pacsbridge.errors import reason
+from pacsbridge.store.conflicts import ASIDE
 from pacsbridge.store.overview import Wanted
 from pacsbridge.store.store import Store
 
@@ -20,8 +21,9 @@ _STEP = 5_000
 
 @dataclass(slots=True)
 class Progress:
-    """How far the letters `wanted` are: so many of `total` are `done`; `left` only their senders can repeat.
+    """How far the letters `wanted` are: so many of `total` are `done`.
 
+    `left` only their senders can repeat, or they are conflicts: tried again where that kind alone is wanted.
     `fault` says why it ended early.
     """
 
@@ -86,7 +88,13 @@ class LetterWork:
             filed = self._store.overview.letters_by_number(progress.wanted, after, last, _STEP)
             if not filed:
                 return
-            outcome = retry_letters(self._store, self._intake, [one.letter for one in filed], self._clock)
+            outcome = retry_letters(
+                self._store,
+                self._intake,
+                [one.letter for one in filed],
+                self._clock,
+                conflicts=progress.wanted.kind == ASIDE,
+            )
             progress.done += len(filed) - len(outcome.left)
             progress.left += len(outcome.left)
             after = filed[-1].pk

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pacsbridge.bridge.intake import Intake
+from pacsbridge.errors import Absent
+from pacsbridge.store.conflicts import ASIDE
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import ARCHIVE, Store
 
@@ -13,7 +15,7 @@ _GROUP = 500
 
 @dataclass(slots=True)
 class Retried:
-    """How many were tried again, or will be at an archive's next round; what only its sender can repeat."""
+    """How many were tried again, or will be at an archive's next round; what is left as it is."""
 
     retried: int = 0
     waiting: int = 0
@@ -32,15 +34,33 @@ def can_be_retried(letter: DeadLetter) -> bool:
     return letter.kind in _RETRIES and (letter.kind not in _STORED or letter.location is not None)
 
 
+def why_left(letter: DeadLetter) -> str:
+    """Why a letter is left as it is when all are tried again."""
+    if can_be_retried(letter):
+        return "which content stands is for you to say, by its own key"
+    return "only its sender can repeat it"
+
+
 def retry_letters(
-    store: Store, intake: Intake, letters: Sequence[DeadLetter], clock: Callable[[], int]
+    store: Store,
+    intake: Intake,
+    letters: Sequence[DeadLetter],
+    clock: Callable[[], int],
+    *,
+    conflicts: bool = True,
 ) -> Retried:
-    """Try again; what fails again is on record again. Raises Unavailable."""
-    outcome = Retried(left=[letter for letter in letters if not can_be_retried(letter)])
-    for kind, retry in _RETRIES.items():
+    """Try again; what fails again is on record again. Raises Unavailable.
+
+    `conflicts`: what was put aside takes the place of what is held, too.
+    """
+    kinds = [kind for kind in _RETRIES if conflicts or kind != ASIDE]
+    outcome = Retried(
+        left=[letter for letter in letters if letter.kind not in kinds or not can_be_retried(letter)]
+    )
+    for kind in kinds:
         meant = [letter for letter in letters if letter.kind == kind and can_be_retried(letter)]
         if meant:
-            outcome += retry(store, intake, meant, clock())
+            outcome += _RETRIES[kind](store, intake, meant, clock())
     return outcome
 
 
@@ -68,6 +88,20 @@ def _of_packs(store: Store, intake: Intake, letters: Sequence[DeadLetter], _now:
     return Retried(retried=len(letters))
 
 
+def _of_conflicts(store: Store, intake: Intake, letters: Sequence[DeadLetter], _now: int) -> Retried:
+    """What was put aside takes the place of what is held; where its bytes are gone it is left."""
+    outcome = Retried()
+    for letter in letters:
+        try:
+            intake.choose(letter.location or "", letter.source)
+        except Absent:
+            outcome.left.append(letter)
+        else:
+            store.discard_letters([letter])
+            outcome.retried += 1
+    return outcome
+
+
 def _groups(letters: Sequence[DeadLetter]) -> Iterator[Sequence[DeadLetter]]:
     return (letters[start : start + _GROUP] for start in range(0, len(letters), _GROUP))
 
@@ -77,8 +111,9 @@ _RETRIES: Mapping[str, Callable[[Store, Intake, Sequence[DeadLetter], int], Retr
     "publish": _of_publisher,
     "index": _of_packs,
     "damaged": _of_packs,
+    ASIDE: _of_conflicts,
 }
 """Kind → what is done about it."""
 
-_STORED = frozenset({"index", "damaged"})
+_STORED = frozenset({"index", "damaged", ASIDE})
 """Kinds of which the bytes must lie somewhere."""

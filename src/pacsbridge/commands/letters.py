@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pacsbridge import opening
-from pacsbridge.bridge.letters import retry_letters
+from pacsbridge.bridge.letters import retry_letters, why_left
 from pacsbridge.commands.answering import (
     FAILED,
     answering,
@@ -56,23 +56,27 @@ def show(key: str, file: Path | None, as_json: bool) -> None:
 @click.argument("key")
 @config_option
 def retry(key: str, file: Path | None) -> None:
-    """Try again what is under one key, or `all`; what only its sender can repeat stays as it is."""
+    """Try again what is under one key, or `all`; what only its sender can repeat stays as it is.
+
+    A conflict is tried again by its own key alone: what was put aside then takes the place of what is held.
+    """
     with answering():
         settings = settings_of(file)
         with (
             recorded(settings, "letters-retried", key=_plain(key)) as deed,
             opening.offline(settings, deleted=deed.deleted.append) as (store, intake, publisher),
         ):
-            outcome = retry_letters(store, intake, _found(store, key), opening.now)
+            found = _found(store, key)
+            outcome = retry_letters(store, intake, found, opening.now, conflicts=key != "all")
             deed.tell(retried=outcome.retried, waiting=outcome.waiting, left=len(outcome.left))
             if not intake.indexer.drain(600):
                 fail("what was read again is safe, but not indexed yet: the next start does it")
             publisher.publish_all()
             if outcome.left:
-                deed.fail("only their senders can repeat some")
+                deed.fail("some are left as they are")
     click.echo(f"{outcome.retried} tried again, {outcome.waiting} asked for at the next round")
     for letter in outcome.left:
-        click.echo(f"only its sender can repeat {letter.key}: {letter.reason}")
+        click.echo(f"left {letter.key}: {letter.reason}: {why_left(letter)}")
     if outcome.left:
         sys.exit(FAILED)
 

@@ -8,8 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -18,7 +18,7 @@ import click
 
 from pacsbridge import opening, wiring
 from pacsbridge.audit.completion import Completion
-from pacsbridge.auditing import deletion
+from pacsbridge.auditing import deletion, tally
 from pacsbridge.bridge.publish import Deleted
 from pacsbridge.config import Config
 from pacsbridge.errors import PacsbridgeError, reason
@@ -121,6 +121,7 @@ class Imported:
         self._settings = settings
         self._publication = publication
         self._completion = Completion(store, publication)
+        self.conflicts = tally(settings, lambda facts: reference(facts, publication))
         self._studies: Counter[tuple[str, str]] = Counter()
 
     def count(self, facts: Facts | None) -> None:
@@ -139,7 +140,8 @@ class Imported:
             self._complete(Event("import", SUCCESS, who, server, patient, study=study, instances=count))
             for (study, patient), count in self._studies.items()
         )
-        record(self._settings, events)
+        conflicts = (replace(one, who=who) for one in self.conflicts.events())
+        record(self._settings, chain(events, map(self._complete, conflicts)))
         self._studies.clear()
 
     def _complete(self, event: Event) -> Event:
@@ -154,6 +156,7 @@ class Imported:
 def importing(settings: Config, store: Store) -> Iterator[Imported]:
     """Counts what an import stores, and tells it at the end, however it ends. Raises Misconfigured."""
     imported = Imported(settings, store, wiring.publication(settings, opening.id_key(settings, store)))
+    store.clashed = imported.conflicts.add
     try:
         yield imported
     finally:

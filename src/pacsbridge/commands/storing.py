@@ -52,6 +52,11 @@ def import_(paths: tuple[Path, ...], file: Path | None, as_json: bool) -> None:
             if not intake.indexer.drain(600):
                 fail("what was imported is safe, but not indexed yet: the next start does it")
             publisher.publish_all()
+            if aside := imported.conflicts.aside:
+                deed.tell(aside=aside)
+                click.echo(
+                    f"{aside} put aside, other content is held: see `pacsbridge dead-letters list`", err=True
+                )
             if tally.skipped:
                 deed.fail("some files were skipped")
     sys.exit(0 if tally.taken or not tally.skipped else FAILED)

@@ -21,6 +21,12 @@ class HttpTls:
         "The authorities of client certificates, which every client then needs.",
         example="clients.pem",
     )
+    crl: Path | None = key(
+        kinds.PATH,
+        None,
+        "Their revocation lists, in PEM: refused is what is on one, and all of an authority without one.",
+        example="clients.crl.pem",
+    )
     key: Path | None = key(kinds.PATH, None, "The key of our certificate, in PEM.", example="tls.key")
 
 
@@ -55,6 +61,11 @@ class Auth:
     )
     audience: str | None = key(
         kinds.TEXT, None, "The `aud` that they must have.", example="https://pacs.example/fhir"
+    )
+    require_audience: bool = key(
+        kinds.FLAG,
+        True,
+        "Refuse also those whose `aud` an issuer that is asked about them leaves out. JWTs always need one.",
     )
     algorithms: tuple[str, ...] = key(
         kinds.list_of(kinds.choice(*ALGORITHMS), "signature algorithms"),

@@ -29,6 +29,12 @@ class DimseTls:
         "The authorities of peers' certificates: every caller needs one then, and whom we call.",
         example="hospital.pem",
     )
+    crl: Path | None = key(
+        kinds.PATH,
+        None,
+        "Their revocation lists, in PEM: refused is what is on one, and all of an authority without one.",
+        example="hospital.crl.pem",
+    )
     match_names: bool = key(
         kinds.FLAG,
         True,
@@ -92,6 +98,9 @@ class Dimse:
         kinds.whole(1, 10_000),
         200,
         "Connections without an association; beyond it the oldest of them is closed.",
+    )
+    allow_insecure_listen: bool = key(
+        kinds.FLAG, False, "The word for this port alone: open to other machines, though not secured."
     )
     tls: DimseTls = section(DimseTls)
 

@@ -21,6 +21,7 @@ from pacsbridge.config.sources import Endpoint as Endpoint
 from pacsbridge.config.sources import Source as Source
 from pacsbridge.config.table import Entry, Section, entries, key, section, sections, tables
 from pacsbridge.config.web import Web as Web
+from pacsbridge.kernel.conflicts import Policy
 from pacsbridge.logs import LEVELS
 
 
@@ -86,6 +87,16 @@ class Fhir:
         "Proxies that end TLS in front of us: their X-Forwarded-For and -Proto are believed.",
         example=["10.0.0.5"],
     )
+    hosts: tuple[str, ...] = key(
+        kinds.list_of(kinds.ADDRESS, "names"),
+        (),
+        "Names under which we are asked too. Without [auth] others than these and that of base_url are 421: "
+        "pages of other sites could read along.",
+        example=["pacsbridge"],
+    )
+    allow_insecure_listen: bool = key(
+        kinds.FLAG, False, "The word for this port alone: open to other machines, though not secured."
+    )
     tls: HttpTls = section(HttpTls)
 
 
@@ -146,9 +157,12 @@ class Store:
         kinds.PATH, None, "The file with the password of the database.", example="/run/secrets/database"
     )
     on_conflict: str = key(
-        kinds.choice("replace", "keep-first"),
-        "replace",
-        "What an instance with a known SOP Instance UID and other content does; it is on record either way.",
+        kinds.choice(*(one.value for one in Policy)),
+        Policy.REPLACE.value,
+        "What an instance with a known SOP Instance UID and other content does. It replaces the one held if "
+        "it is from the same source (AE title, STOW-RS, import, archive), else it is put aside with success "
+        '("replace"); it is put aside with success ("keep-first") or with failure 0xC004 ("refuse"); it '
+        'replaces what is held, whoever sent that ("replace-any"). It is on record each time.',
     )
 
 
@@ -174,6 +188,18 @@ class Blobs:
         kinds.whole(0, 1 << 50),
         1024 * MIB,
         "Instances are refused (0xA700) while the disk has less free than this.",
+    )
+    reject_free_bytes: int | None = key(
+        kinds.whole(0, 1 << 50),
+        None,
+        "Associations that could only store are rejected while the disk has less free than this; 0: never.",
+        example=2048 * MIB,
+        derived="twice blobs.min_free_bytes",
+    )
+    reject_used_percent: int = key(
+        kinds.whole(1, 100),
+        100,
+        "They are rejected as well while more of the disk than this is used, as df tells; 100: never.",
     )
 
 
@@ -297,7 +323,8 @@ class Config:
     allow_insecure_listen: bool = key(
         kinds.FLAG,
         False,
-        "Listen beyond loopback although nobody has to authenticate: the network in front must be trusted.",
+        "Listen beyond loopback although nobody has to authenticate: the network in front must be trusted. "
+        "[dimse] and [fhir] each have the same word for themselves.",
     )
     dimse: Dimse = section(Dimse)
     peers: tuple[Peer, ...] = tables(Peer, "peer")
@@ -315,6 +342,16 @@ class Config:
     log: Log = section(Log)
     audit: Audit = section(Audit)
     file: Path | None = field(default=None, compare=False)
+
+    @property
+    def insecure_dimse(self) -> bool:
+        """Whether the DIMSE port may be open to other machines though not secured."""
+        return self.allow_insecure_listen or self.dimse.allow_insecure_listen
+
+    @property
+    def insecure_fhir(self) -> bool:
+        """The same of the HTTP port."""
+        return self.allow_insecure_listen or self.fhir.allow_insecure_listen
 
 
 SECTIONS: tuple[Section, ...] = tuple(sections(Config))

@@ -21,7 +21,10 @@ STATUS: Mapping[type[errors.PacsbridgeError], HTTPStatus] = {
     errors.NotSupported: HTTPStatus.BAD_REQUEST,
     errors.Mismatch: HTTPStatus.CONFLICT,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.Conflicting: HTTPStatus.CONFLICT,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    errors.Misdirected: HTTPStatus.MISDIRECTED_REQUEST,
+    errors.Insecure: HTTPStatus.FORBIDDEN,
     errors.Denied: HTTPStatus.FORBIDDEN,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
@@ -31,6 +34,7 @@ STATUS: Mapping[type[errors.PacsbridgeError], HTTPStatus] = {
     errors.TooCostly: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BadAnswer: HTTPStatus.BAD_GATEWAY,
     errors.Declined: HTTPStatus.BAD_GATEWAY,
+    errors.WrongKind: HTTPStatus.BAD_GATEWAY,
     errors.Misconfigured: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """PS3.18 8.5: the status of each error."""

@@ -17,6 +17,7 @@ REASONS: Mapping[type[errors.PacsbridgeError], int] = {
     errors.NotUnderstood: 0xC000,
     errors.TooLarge: 0xC001,
     errors.Refused: 0xC002,
+    errors.Conflicting: 0xC004,
     errors.Absent: 0xC003,
     errors.PacsbridgeError: PROCESSING_FAILURE,
 }

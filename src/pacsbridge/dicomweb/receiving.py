@@ -16,6 +16,7 @@ from pacsbridge.dicom.part10 import own_head
 from pacsbridge.dicom.reader import Header
 from pacsbridge.dicomweb.service import DicomwebSettings
 from pacsbridge.errors import Mismatch, NotUnderstood, Refused, TooLarge, Unavailable, reason
+from pacsbridge.kernel.audit import Who
 from pacsbridge.kernel.model import Values
 from pacsbridge.kernel.values import uid
 
@@ -48,10 +49,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Where instances go, and under the name of which source."""
+    """Where instances go, and under the name of which source; `sender` is who sends them."""
 
     intake: Intake
     source: Source
+    sender: Who | None = None
 
 
 class Arriving:
@@ -146,15 +148,18 @@ class Arriving:
     def _incoming(self) -> Incoming:
         if self._fault is not None:
             raise self._fault
-        source = self._entrance.source
         if self._spool is not None:
             self._spool.write(self._waiting)
             self._look_again(self._spool)
-            return Incoming(self._spool, self._syntax, source, label=self._names.instance or "")
+            return self._whole(self._spool, None)
         offset = self._look(self._waiting).dataset_offset
         content = memoryview(self._waiting)
-        head = own_head(content[:offset])
-        return Incoming(content[offset:], self._syntax, source, head=head, label=self._names.instance or "")
+        return self._whole(content[offset:], own_head(content[:offset]))
+
+    def _whole(self, dataset: Content | Spool, head: bytes | None) -> Incoming:
+        source, sender = self._entrance.source, self._entrance.sender
+        label = self._names.instance or ""
+        return Incoming(dataset, self._syntax, source, head=head, label=label, sender=sender)
 
     def _look_again(self, spool: Spool) -> None:
         """For a study that stands behind what was looked at in memory."""

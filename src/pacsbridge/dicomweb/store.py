@@ -6,6 +6,7 @@ Each part is durable before the next is read. When a body breaks off, what was w
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import orjson
 import structlog
 from aiohttp import StreamReader, web
 
+from pacsbridge.access.auditing import caller
 from pacsbridge.dicomweb.accept import ANY_SYNTAX, media_ranges, negotiate
 from pacsbridge.dicomweb.auditing import RECEIPT
 from pacsbridge.dicomweb.faults import fault
@@ -22,7 +24,8 @@ from pacsbridge.dicomweb.receipt import Receipt
 from pacsbridge.dicomweb.receiving import Arriving, Entrance, Outcome, UnsupportedPart
 from pacsbridge.dicomweb.service import DicomwebSettings, Service, accept_of
 from pacsbridge.dicomweb.target import target
-from pacsbridge.errors import NotUnderstood, Refused, TooLarge, Unavailable
+from pacsbridge.errors import Conflicting, NotUnderstood, Refused, TooLarge, Unavailable
+from pacsbridge.kernel.audit import Who
 from pacsbridge.kernel.multipart_reader import End, Event, Head, MultipartReader
 
 REQUESTS = 50
@@ -69,8 +72,9 @@ class _Stalled(NotUnderstood):
 class _Reception:
     """One body being received."""
 
-    def __init__(self, storing: Storing, study: str | None) -> None:
+    def __init__(self, storing: Storing, study: str | None, sender: Who) -> None:
         self._storing = storing
+        self._entrance = replace(storing.entrance, sender=sender)
         self._study = study
         self._arriving: Arriving | None = None
         self._outcomes: list[Outcome] = []
@@ -103,7 +107,7 @@ class _Reception:
         if isinstance(event, Head):
             settings = self._storing.service.settings
             fault = _unsupported(event.headers)
-            self._arriving = Arriving(self._storing.entrance, settings, self._study, fault)
+            self._arriving = Arriving(self._entrance, settings, self._study, fault)
         elif self._arriving is None:
             raise NotUnderstood("content before the head of a part")
         elif isinstance(event, End):
@@ -116,7 +120,7 @@ class _Reception:
         outcome = await self._storing.call(arriving.store)
         self._arriving = None
         self._outcomes.append(outcome)
-        self._refused += isinstance(outcome.fault, Refused)
+        self._refused += isinstance(outcome.fault, Refused) and not isinstance(outcome.fault, Conflicting)
         if self._refused > REFUSED_PARTS:
             raise TooLarge(f"more than {REFUSED_PARTS} parts were refused")
 
@@ -151,7 +155,7 @@ async def store(request: web.Request) -> web.StreamResponse:
     if storing.requests.locked():
         raise Unavailable("too many clients are storing at the moment")
     async with storing.requests:
-        reception = _Reception(storing, study)
+        reception = _Reception(storing, study, caller(request))
         receipt = request[RECEIPT] = await reception.receive(request.content, reader)
     _log.info(
         "store request received",

@@ -24,6 +24,7 @@ STATUSES: Mapping[type[errors.PacsbridgeError], int] = {
     errors.NotSupported: 0xC000,
     errors.TooLarge: 0xC001,
     errors.Refused: 0xC002,
+    errors.Conflicting: 0xC004,
     errors.Denied: NOT_AUTHORIZED,
     errors.Absent: 0xC003,
     errors.PacsbridgeError: PROCESSING_FAILURE,

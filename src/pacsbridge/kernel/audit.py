@@ -35,6 +35,7 @@ def _interaction(code: str) -> tuple[Coding]:
 
 _RESTFUL: Coding = {"system": _TYPES, "code": "rest", "display": "Restful Operation"}
 _TRANSFERRED = dcm("110104", "DICOM Instances Transferred")
+_ACCESSED = dcm("110103", "DICOM Instances Accessed")
 _QUERY = dcm("110112", "Query")
 _USED = dcm("110101", "Audit Log Used")
 _ACTIVITY = dcm("110100", "Application Activity")
@@ -42,7 +43,7 @@ _ALERT = dcm("110113", "Security Alert")
 _AUTHENTICATION = dcm("110114", "User Authentication")
 _MAINTAINED = (dcm("110142", "Local Service Operation Stopped"),)
 
-LOGIN = dcm("110122", "Login")
+LOGIN, LOGOUT = dcm("110122", "Login"), dcm("110123", "Logout")
 NODE = dcm("110126", "Node Authentication")
 
 
@@ -50,6 +51,8 @@ class Kind(NamedTuple):
     """A row of `KINDS`. `action`: C, R, U, D or E; `flow`: which way data goes, `in` to us or `out` of here.
 
     `profile`: the IHE BALP pattern of a success, without and with a patient. `destination`: the role of one.
+    `authenticates`: it is about who the user is, a person at a network address (PS3.15 A.5.3, "User
+    Authentication").
     """
 
     type: Coding
@@ -58,6 +61,7 @@ class Kind(NamedTuple):
     flow: str = ""
     profile: str = ""
     destination: Coding = dcm("110152", "Destination Role ID")
+    authenticates: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -73,10 +77,13 @@ KINDS: Mapping[str, Kind] = {
     "qido": Kind(_QUERY, (), "E", "in"),
     "stow": Kind(_TRANSFERRED, (), "C", "in"),
     "store": Kind(_TRANSFERRED, (), "C", "in"),
+    "conflict": Kind(_ACCESSED, (), "U", "in"),
     "find": Kind(_QUERY, (), "E", "in"),
     "get": Kind(_TRANSFERRED, (), "R", "out"),
     "move": Kind(_TRANSFERRED, (), "R", "out"),
     "association": Kind(_AUTHENTICATION, (LOGIN,), "E"),
+    "login": Kind(_AUTHENTICATION, (LOGIN,), "E", authenticates=True),
+    "logout": Kind(_AUTHENTICATION, (LOGOUT,), "E", authenticates=True),
     "refused": Kind(_ALERT, (NODE,), "E"),
     "page": Kind(_RESTFUL, _interaction("read"), "R", "out"),
     "page-action": Kind(_RESTFUL, _interaction("operation"), "E", "in"),

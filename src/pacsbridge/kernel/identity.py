@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pacsbridge.errors import Misconfigured
 from pacsbridge.kernel.terminology import IDENTIFIER_TYPES
@@ -167,9 +167,17 @@ def order_id(accession: Mapping[str, Any], key: bytes) -> str:
     return _keyed_hash("order", patient_key(accession.get("value", ""), issued_by), key)
 
 
+_AE = "urn:dicom:ae:"
+
+
 def source_uri(ae: str) -> str:
     """The URI of an application entity, for `meta.source`."""
-    return f"urn:dicom:ae:{quote(ae.strip(), safe='')}"
+    return _AE + quote(ae.strip(), safe="")
+
+
+def ae_of(uri: str) -> str:
+    """The application entity that a source is; "" for another kind of source."""
+    return unquote(uri.removeprefix(_AE)) if uri.startswith(_AE) else ""
 
 
 def fetched_uri(archive: str) -> str:

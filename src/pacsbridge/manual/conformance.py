@@ -98,6 +98,7 @@ _STORE_WHEN: When = {
     errors.Mismatch: "The data set is of another SOP class or instance than the command names.",
     errors.NotUnderstood: "The data set cannot be read as DICOM, or it or the command lacks a UID.",
     errors.TooLarge: "Beyond one of the limits of length, elements and nesting.",
+    errors.Conflicting: "Other content is held under this UID, and `store.on_conflict` is `refuse`.",
     errors.PacsbridgeError: _OURS,
 }
 
@@ -145,7 +146,9 @@ def _store_statuses() -> str:
 
 
 def _refused_queries() -> Iterator[Answer]:
-    not_asked = (errors.Denied, errors.Absent, errors.BadAnswer, errors.Misconfigured)
+    not_asked = (
+        errors.Conflicting, errors.Denied, errors.Absent, errors.BadAnswer, errors.Misconfigured,
+    )  # fmt: skip
     asked = {kind: one for kind, one in status.STATUSES.items() if kind not in not_asked}
     for one in _of_errors(asked, _QUERY_WHEN):
         term = _QUERY_TERMS.get(one.status, _term(one.status, "Failed: unable to process"))

@@ -9,6 +9,7 @@ from pacsbridge.dicomweb.faults import STATUS
 from pacsbridge.fhir.faults import FAULTS
 from pacsbridge.logs import FIELDS
 from pacsbridge.manual.tables import code, codes, sentence, table
+from pacsbridge.store.conflicts import ASIDE
 from pacsbridge.store.store import ARCHIVE
 
 LETTERS: Mapping[str, tuple[str, str, str]] = {
@@ -16,6 +17,11 @@ LETTERS: Mapping[str, tuple[str, str, str]] = {
         "An instance was refused on its way in, by C-STORE, STOW-RS or `import`",
         "its SOP Instance UID, or the file",
         "Mend what the reason says, then have the sender send it again; `retry` cannot, as nothing was kept.",
+    ),
+    ASIDE: (
+        "Other content is held under the UID of an instance, which was put aside or refused",
+        "its SOP Instance UID",
+        "`retry UID` has it take the place of what is held, `retry all` does not; `discard` gives it up.",
     ),
     "index": (
         "An instance is stored, but its header could not be indexed",
@@ -69,7 +75,7 @@ FIELD_MEANINGS: Mapping[str, str] = {
     "location": "the place in a pack",
     "server": "what TLS is for: the port (`dimse`, `http`), or `calling` peers",
     "certificate": "the key of the configuration that names its file",
-    "until": "when the first certificate of a file ends",
+    "until": "when the first certificate or revocation list of a file ends",
     "skipped": "how many like it were not told before, or were passed over",
 }
 """Fields that do not explain themselves → what they hold."""
@@ -104,6 +110,7 @@ _WHEN: Mapping[type[errors.PacsbridgeError], str] = {
     errors.Unavailable: "The disk is full, the database or an archive is away, or too much is asked at once.",
     errors.BadAnswer: "The answer of an archive cannot be used.",
     errors.Declined: "An archive refuses the question.",
+    errors.WrongKind: "An archive answers with something else: a page to log in at, say.",
     errors.Misconfigured: "The operator has to mend the configuration.",
     errors.PacsbridgeError: "A fault of pacsbridge itself; the log says where.",
 }
@@ -136,14 +143,16 @@ def _limits() -> str:
 def _bounds() -> Iterator[tuple[str, ...]]:
     for entry in ENTRIES:
         if entry.path.startswith("limits.") or entry.path in _BOUNDS:
-            yield code(entry.path), f"{entry.default:,}".removesuffix(".0"), entry.key.meaning
+            default = entry.key.derived or f"{entry.default:,}".removesuffix(".0")
+            yield code(entry.path), default, entry.key.meaning
 
 
 _BOUNDS = frozenset(
     """
     dimse.max_associations dimse.max_waiting dimse.max_pdu dimse.spool_bytes dimse.find_limit
     fhir.max_count dicomweb.max_results dicomweb.metadata_jobs dicomweb.proxy_connections
-    dicomweb.render_children dicomweb.render_memory_bytes dicomweb.render_pixels blobs.min_free_bytes
+    dicomweb.render_children dicomweb.render_memory_bytes dicomweb.render_pixels
+    blobs.min_free_bytes blobs.reject_free_bytes blobs.reject_used_percent
     """.split()
 )
 """Keys outside `[limits]` that bound what is taken or given."""

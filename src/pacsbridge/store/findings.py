@@ -29,7 +29,10 @@ MOMENTS = ("at", "received", "first", "last", "changed", "due", "fetched")
 
 
 def bury(connection: Connection, letter: DeadLetter, now: int) -> int:
-    """Record what could not be taken; the same again counts up. Returns how often that has been."""
+    """Record what could not be taken; the same again counts up, and is where it is now.
+
+    Returns how often that has been.
+    """
     letter = _bounded(letter)
     c = schema.dead_letter.c
     same = (
@@ -39,7 +42,9 @@ def bury(connection: Connection, letter: DeadLetter, now: int) -> int:
         & (c.reason == letter.reason)
     )
     again = connection.execute(
-        update(schema.dead_letter).where(same).values(attempts=c.attempts + 1, last=now)
+        update(schema.dead_letter)
+        .where(same)
+        .values(attempts=c.attempts + 1, last=now, location=func.coalesce(letter.location, c.location))
     )
     if again.rowcount:
         return connection.execute(select(c.attempts).where(same)).scalar() or 1

@@ -11,19 +11,17 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, func, select, update
 
-from pacsbridge.kernel.attributes import TRUNCATED
+from pacsbridge.kernel.conflicts import Policy, is_other_patient
 from pacsbridge.kernel.identity import names_same_patient
 from pacsbridge.kernel.mapping import ATTRIBUTES, RULES
-from pacsbridge.kernel.model import Conflict, Level, Values, merge
+from pacsbridge.kernel.model import Level, Values, merge
 from pacsbridge.store import schema
 from pacsbridge.store.arrivals import note_instances
+from pacsbridge.store.conflicts import Conflicts, Holder
 from pacsbridge.store.holdings import note_encodings
 from pacsbridge.store.records import Arrival
 from pacsbridge.store.texts import indexed
 from pacsbridge.store.upsert import upsert
-
-CONTENT = "content"
-"""The field name of a conflict about the bytes of an instance: its SHA-256 before and after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +52,21 @@ class _Study(_Row):
     touched: int | None = None
 
 
-@dataclass(slots=True)
-class _Known:
-    """What the batch must know of an instance that is there already."""
-
-    study: str
-    sha256: bytes
-
-
 class Batch:
-    """Merges arrivals into the rows of one transaction."""
+    """Merges arrivals into the rows of one transaction.
 
-    def __init__(self, connection: Connection, timing: Timing, *, keep_first: bool) -> None:
+    `policy` says what other content under a known SOP Instance UID does; see `conflicts` for what came of it.
+    """
+
+    def __init__(self, connection: Connection, timing: Timing, policy: Policy = Policy.REPLACE) -> None:
         self._connection = connection
         self._timing = timing
-        self._keep_first = keep_first
         self._patients: dict[str, _Row] = {}
         self._studies: dict[str, _Study] = {}
         self._series: dict[tuple[int, str], _Row] = {}
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Holder] = {}
         self._instances: dict[str, dict[str, Any]] = {}
-        self._conflicts: list[dict[str, Any]] = []
+        self.conflicts = Conflicts(policy)
         self._issues: list[dict[str, Any]] = []
         self._rejections: list[dict[str, Any]] = []
         self._next: dict[str, int] = {}
@@ -122,14 +114,15 @@ class Batch:
         self._load_series({arrival.facts.series["uid"] for arrival in arrivals})
 
     def _load_instances(self, uids: Iterable[str]) -> None:
-        instance, study = schema.instance.c, schema.study.c
+        instance, study, series = schema.instance.c, schema.study.c, schema.series.c
         query = (
-            select(instance.uid, study.uid, instance.sha256)
+            select(instance.uid, study.uid, series.uid, instance.sha256, instance.source)
             .join_from(schema.instance, schema.study, study.pk == instance.study)
+            .join(schema.series, series.pk == instance.series)
             .where(instance.uid.in_(uids))
         )
-        for uid, study_uid, sha256 in self._connection.execute(query):
-            self._known[uid] = _Known(study_uid, bytes(sha256))
+        for uid, study_uid, series_uid, sha256, source in self._connection.execute(query):
+            self._known[uid] = Holder(study_uid, series_uid, bytes(sha256), source)
 
     def _load_studies(self, uids: Iterable[str]) -> None:
         c = schema.study.c
@@ -168,8 +161,7 @@ class Batch:
     # merging
 
     def _add(self, arrival: Arrival, now: int) -> bool:
-        known = self._known.get(arrival.facts.instance["uid"])
-        if known is not None and not self._replaces(known, arrival, now):
+        if not self._stands(self._known.get(arrival.facts.instance["uid"]), arrival, now):
             return False
         study = self._merge_study(arrival, now)
         series = self._merge_series(study, arrival, now)
@@ -178,19 +170,27 @@ class Batch:
         self._touch(study, now)
         return True
 
-    def _replaces(self, known: _Known, arrival: Arrival, now: int) -> bool:
+    def _stands(self, known: Holder | None, arrival: Arrival, now: int) -> bool:
+        """Whether an instance is taken: what is known with the same content need not be."""
+        if known is None:
+            return self.conflicts.admits(arrival)
         if known.sha256 == arrival.sha256:
             return False
-        before, after = known.sha256.hex(), arrival.sha256.hex()
-        self._record(arrival, [Conflict(Level.INSTANCE, CONTENT, before, after)], now)
-        if self._keep_first or TRUNCATED in arrival.facts.issues:
-            return False
-        if known.study != arrival.facts.study["uid"]:
-            self._record(
-                arrival, [Conflict(Level.INSTANCE, "study", known.study, arrival.facts.study["uid"])], now
-            )
+        taken = self.conflicts.judge(arrival, known, self._patient_of(known.study), now)
+        if taken and known.study != arrival.facts.study["uid"]:
             self._touch_uid(known.study, now)
-        return True
+        return taken
+
+    def _patient_of(self, study_uid: str) -> Values:
+        """The facts of the patient whose study it is so far."""
+        study = self._studies.get(study_uid)
+        loaded = study and next((row for row in self._patients.values() if row.pk == study.patient), None)
+        if loaded is not None:
+            return loaded.facts
+        patient, named = schema.patient.c, schema.study.c
+        query = select(patient.facts).join_from(schema.patient, schema.study, named.patient == patient.pk)
+        found = self._connection.execute(query.where(named.uid == study_uid)).scalar()
+        return orjson.loads(found) if found else {}
 
     def _merge_study(self, arrival: Arrival, now: int) -> _Study:
         facts = arrival.facts
@@ -208,14 +208,12 @@ class Batch:
         return study
 
     def _move(self, study: _Study, patient: _Row, arrival: Arrival, now: int) -> None:
-        before = next((row for row in self._patients.values() if row.pk == study.patient), None)
-        known = before.facts.get("key") if before else None
-        new = patient.facts.get("key")
-        if known is not None:
-            if new is None or names_same_patient(new, known):
-                return
-            if not names_same_patient(known, new):
-                self._record(arrival, [Conflict(Level.STUDY, "patient", known, new)], now)
+        before = self._patient_of(study.key)
+        known, new = before.get("key"), patient.facts.get("key")
+        if known is not None and (new is None or names_same_patient(new, known)):
+            return
+        if is_other_patient(known, new):
+            self.conflicts.moved(arrival, before, now)
         study.patient = patient.pk
 
     def _merge_patient(self, arrival: Arrival, now: int) -> _Row:
@@ -242,11 +240,11 @@ class Batch:
             row.facts = merged
             row.changed = True
         if conflicts:
-            self._record(arrival, conflicts, now)
+            self.conflicts.record(arrival, conflicts, now)
 
     def _take(self, arrival: Arrival, study: _Study, series: _Row) -> None:
         instance = arrival.facts.instance
-        self._known[instance["uid"]] = _Known(study.key, arrival.sha256)
+        self._known[instance["uid"]] = Holder(study.key, series.key, arrival.sha256, arrival.source)
         self._instances[instance["uid"]] = {
             "uid": instance["uid"],
             "study": study.pk,
@@ -279,20 +277,6 @@ class Batch:
             )  # fmt: skip
             self._touch_uid(rejection.study_uid, now)
 
-    def _record(self, arrival: Arrival, conflicts: Iterable[Conflict], now: int) -> None:
-        for conflict in conflicts:
-            self._conflicts.append(
-                {
-                    "study_uid": arrival.facts.study["uid"],
-                    "instance_uid": arrival.facts.instance["uid"],
-                    "level": conflict.level,
-                    "field": conflict.field,
-                    "known": orjson.dumps(conflict.known).decode(),
-                    "new": orjson.dumps(conflict.new).decode(),
-                    "at": now,
-                }
-            )
-
     def _touch(self, study: _Study, now: int) -> None:
         study.touched = now
 
@@ -315,8 +299,7 @@ class Batch:
         note_instances(self._connection, taken, now)
         upsert(self._connection, schema.issue, self._issues, key=("instance_uid", "keyword", "reason"))
         upsert(self._connection, schema.rejection, self._rejections, key=("sop_uid", "by_uid"))
-        if self._conflicts:
-            self._connection.execute(schema.conflict.insert(), self._conflicts)
+        self.conflicts.write(self._connection, now)
 
     def _write_rows(self, table: Table, rows: Iterable[_Row], values: Any) -> None:
         written = [values(row) for row in rows if row.new or row.changed]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from pacsbridge.kernel.audit import Who
+from pacsbridge.kernel.conflicts import Ruling
 from pacsbridge.kernel.cursors import Cursor
 from pacsbridge.kernel.model import Facts
 from pacsbridge.kernel.reports import Report
@@ -29,7 +31,8 @@ class Arrival:
 
     `location` names its bytes in the packs, `size` counts them; `sha256` is that of the encoded data set
     (without file meta), so that the same data set sent by another application is recognised as the same.
-    `received` is in microseconds since 1970.
+    `received` is in microseconds since 1970. `sender`: who sent it, as long as that is known. `ruling`: what
+    has been decided of it already.
     """
 
     facts: Facts
@@ -39,6 +42,15 @@ class Arrival:
     location: str
     size: int
     sha256: bytes
+    sender: Who | None = None
+    ruling: Ruling = Ruling.NONE
+
+
+class Standing(NamedTuple):
+    """What is held under a SOP Instance UID: the SHA-256 of its data set, and the source that it is from."""
+
+    sha256: bytes
+    source: str
 
 
 class Reported(NamedTuple):

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
@@ -68,7 +68,7 @@ def put(connection: Connection, timing: Timing, source: str, told: Iterable[Repo
     news = {uid: entry for uid, entry in latest.items() if before.get(uid) != sha256(entry[1]).digest()}
     if news:
         arrivals = [_arrival(source, one, now) for one, _body in news.values()]
-        pks = Batch(connection, timing, keep_first=False).report(arrivals, now)
+        pks = Batch(connection, timing).report(arrivals, now)
         _list(connection, source, [(pks[uid], one.report) for uid, (one, _body) in news.items()])
         note_studies(connection, ((now, source) for _uid in news), now)
     key = ("source", "study_uid")
@@ -112,7 +112,7 @@ def withdraw(
     )
     named = {uid: bool(usable) for uid, usable in connection.execute(there)}
     lost = [uid for uid, usable in named.items() if usable]
-    pks = Batch(connection, timing, keep_first=False).withdraw(source, lost, now)
+    pks = Batch(connection, timing).withdraw(source, lost, now)
     _unlist(connection, source, list(pks.values()))
     gone = update(schema.report).where(c.source == source, c.study_uid.in_(named))
     connection.execute(gone.values(gone=status, digest=None, fetched=now, told=now))
@@ -130,12 +130,12 @@ def restore(connection: Connection, timing: Timing, now: int) -> None:
         older = _pushed_since(connection, one.uid, row.told)
         if older:
             arrival = replace(arrival, facts=replace(arrival.facts, patient=_key_of(one.report.patient)))
-        pks = Batch(connection, timing, keep_first=False).report([arrival], now, last=not older)
+        pks = Batch(connection, timing).report([arrival], now, last=not older)
         note_studies(connection, [(row.told, row.source)], now)
         if row.gone is None:
             _list(connection, row.source, [(pks[one.uid], one.report)])
         else:
-            Batch(connection, timing, keep_first=False).withdraw(row.source, [one.uid], now)
+            Batch(connection, timing).withdraw(row.source, [one.uid], now)
 
 
 def _pushed_since(connection: Connection, study_uid: str, moment: int) -> bool:
@@ -165,6 +165,28 @@ def sourced(connection: Connection, pks: Sequence[int]) -> Mapping[int, Sequence
 def of_study(connection: Connection, study_uid: str) -> Sequence[Sourced]:
     """What archives say about a study, the latest last."""
     return [one for _pk, one in _usable(connection, schema.study.c.uid == study_uid)]
+
+
+class Placed(NamedTuple):
+    """An instance that an archive has, and the row number of the study by which it is found."""
+
+    study: int
+    source: str
+    uid: str
+
+
+def listed(connection: Connection, pks: Sequence[int]) -> set[Placed]:
+    """The instances of some studies as archives tell them."""
+    told = ((pk, one) for pk, some in sourced(connection, pks).items() for one in some if one.gone is None)
+    return {Placed(pk, one.source, uid) for pk, one in told for uid in one.report.instance_uids}
+
+
+def placed(connection: Connection, *, pks: Sequence[int] = (), uids: Sequence[str] = ()) -> set[Placed]:
+    """How some instances are found: those of studies, and those of SOP Instance UIDs."""
+    c = schema.reported_instance.c
+    asked = [c.study.in_(pks), *(c.uid.in_(uids[at : at + _MANY]) for at in range(0, len(uids), _MANY))]
+    queries = (select(c.study, c.source, c.uid).where(one) for one in asked)
+    return {Placed(*row) for query in queries for row in connection.execute(query)}
 
 
 def _usable(connection: Connection, which: ColumnElement[bool]) -> Iterator[tuple[int, Sourced]]:

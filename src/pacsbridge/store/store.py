@@ -6,12 +6,14 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
+from pacsbridge.kernel.conflicts import Clash, Policy
 from pacsbridge.kernel.finding import Find
 from pacsbridge.kernel.histories import Past
 from pacsbridge.kernel.model import StudyState
 from pacsbridge.kernel.query import Query
 from pacsbridge.kernel.reports import Sourced
 from pacsbridge.store import (
+    conflicts,
     documents,
     finding,
     findings,
@@ -44,6 +46,7 @@ from pacsbridge.store.records import (
     Listing,
     Page,
     Reported,
+    Standing,
     Version,
     Versions,
 )
@@ -71,7 +74,7 @@ class Store:
         password: str | None = None,
         quiet_seconds: float = 2,
         max_wait_seconds: float = 30,
-        keep_first: bool = False,
+        on_conflict: str = Policy.REPLACE,
     ) -> None:
         self._database = Database(url, data_dir, password)
         self.commitments = Commitments(self._database)
@@ -81,7 +84,10 @@ class Store:
         self._counts = planning.Counts()
         self._shelf: search.Bodies = Shelf()
         self._timing = Timing(int(quiet_seconds * _SECOND), int(max_wait_seconds * _SECOND))
-        self._keep_first = keep_first
+        self.policy = Policy(on_conflict)
+        """What other content under a known SOP Instance UID does."""
+        self.clashed: Callable[[Sequence[Clash]], object] = bool
+        """Hears of the conflicts of each batch, once it is committed; it must be quick, and raise nothing."""
 
     @property
     def embedded(self) -> bool:
@@ -132,15 +138,23 @@ class Store:
         Returns how many instances changed something; a re-sent instance changes nothing.
         """
         with self._database.write(durable=False) as connection:
-            changed = Batch(connection, self._timing, keep_first=self._keep_first).put(arrivals, now)
+            batch = Batch(connection, self._timing, self.policy)
+            changed = batch.put(arrivals, now)
             rows = [{"pack": pack, "position": position} for pack, position in checkpoints.items()]
             upsert(connection, schema.checkpoint, rows, key=("pack",))
+        if batch.conflicts.clashes:
+            self.clashed(batch.conflicts.clashes)
         return changed
 
-    def digest(self, sop_uid: str) -> bytes | None:
-        """The SHA-256 of the data set that is indexed under a SOP Instance UID."""
-        rows = self._database.one(sql("SELECT sha256 FROM instance WHERE uid = ?", sop_uid))
-        return bytes(rows[0][0]) if rows else None
+    def standing(self, sop_uid: str) -> Standing | None:
+        """What is indexed under a SOP Instance UID."""
+        rows = self._database.one(sql("SELECT sha256, source FROM instance WHERE uid = ?", sop_uid))
+        return Standing(bytes(rows[0][0]), rows[0][1]) if rows else None
+
+    def put_aside(self, sop_uid: str, source: str) -> str | None:
+        """The location of what a source has sent under a SOP Instance UID last, where that was put aside."""
+        with self._database.read() as connection:
+            return conflicts.put_aside(connection, sop_uid, source)
 
     def checkpoints(self) -> Mapping[str, int]:
         """Up to where each pack has been indexed."""

@@ -1,0 +1,168 @@
+"""Other content under a known UID on its way in: put aside, refused, chosen; never a mixture of both."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from pacsbridge.bridge.intake import Incoming
+from pacsbridge.bridge.letters import retry_letters, why_left
+from pacsbridge.bridge.sources import Source
+from pacsbridge.errors import Conflicting
+
+B = Source("urn:dicom:ae:B", "B")
+UID = "2.999.1.1.1"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make(request: pytest.FixtureRequest, make_world: Callable[..., Any]) -> Callable[[str], Any]:
+    """Makes running bridges of a policy, on each engine."""
+    url = "sqlite" if request.param == "sqlite" else request.getfixturevalue("empty_postgresql")
+    return lambda policy: make_world(url, on_conflict=policy).start()
+
+
+def send(world: Any, dicom: Any, text: str, source: Source | None = None, spooled: bool = False) -> bytes:
+    """One instance with some content, from A or from another source; its data set."""
+    data: bytes = dicom.encoded(dicom.instance(1, SeriesDescription=text))
+    content: Any = data
+    if spooled:
+        content = world.intake.spool(dicom.CT, UID, dicom.EXPLICIT)
+        content.write(data)
+    world.intake.adopt(Incoming(content, dicom.EXPLICIT, source or world.source))
+    return data
+
+
+def stands(world: Any) -> bytes:
+    """The data set that is held: its bytes are those of its digest."""
+    world.index()
+    [held] = world.store.held("2.999.1")
+    blob = world.intake.packs.open(held.location)
+    assert blob.verify()
+    assert blob.sha256 == held.sha256
+    read: bytes = blob.read()[blob.prelude_size :]
+    return read
+
+
+def retry(world: Any, **options: Any) -> Any:
+    """Try again what was put aside."""
+    outcome = retry_letters(world.store, world.intake, world.letters("conflict"), world.clock, **options)
+    world.index()
+    return outcome
+
+
+@pytest.mark.parametrize("policy", ["replace", "keep-first", "refuse"])
+@pytest.mark.parametrize("spooled", [True, False])
+def test_from_another_source(make: Callable[[str], Any], dicom: Any, policy: str, spooled: bool) -> None:
+    """The first stands; the other is put aside, is kept once however often it comes, and may be chosen."""
+    world = make(policy)
+    first = send(world, dicom, "first")
+    for _ in range(3):
+        if policy == "refuse":
+            with pytest.raises(Conflicting):
+                send(world, dicom, "other", B, spooled)
+        else:
+            send(world, dicom, "other", B, spooled)
+        world.index()
+    other = dicom.encoded(dicom.instance(1, SeriesDescription="other"))
+    assert stands(world) == first
+    [letter] = world.letters("conflict")
+    assert (letter.key, letter.source, letter.attempts) == (UID, B.uri, 3)
+    assert len(list(world.intake.packs.replay({}, live=True))) == 2
+    assert world.letters("refused") == []
+    assert retry(world).retried == 1
+    assert stands(world) == other
+    assert world.store.dead_letters() == []
+    world.store.forget_facts()
+    world.intake.recover({}, live=True)
+    assert stands(world) == other, "a new index knows what was chosen"
+    assert world.store.dead_letters() == []
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("replace", False), ("replace-any", False), ("refuse", True)])
+def test_from_the_same_source(make: Callable[[str], Any], dicom: Any, policy: str, kept: bool) -> None:
+    """It is replaced, unless everything is refused; the same once more is no conflict."""
+    world = make(policy)
+    first = send(world, dicom, "first")
+    world.index()
+    if kept:
+        with pytest.raises(Conflicting):
+            send(world, dicom, "other")
+        assert send(world, dicom, "first") == first
+        assert stands(world) == first
+    else:
+        assert send(world, dicom, "other") == stands(world)
+        assert send(world, dicom, "other") == stands(world)
+        assert world.letters("conflict") == []
+
+
+def test_any_source_replaces_where_that_is_wanted(make: Callable[[str], Any], dicom: Any) -> None:
+    """As it says: whoever sent what is held."""
+    world = make("replace-any")
+    send(world, dicom, "first")
+    assert send(world, dicom, "other", B) == stands(world)
+    assert world.letters("conflict") == []
+
+
+def test_what_is_refused_remains_so(make: Callable[[str], Any], dicom: Any) -> None:
+    """After a crash, and under another policy: its sender was told that it was not taken."""
+    world = make("refuse")
+    first = send(world, dicom, "first")
+    world.index()
+    with pytest.raises(Conflicting):
+        send(world, dicom, "other")
+    world.kill()
+    world.store.policy = type(world.store.policy)("replace-any")
+    world.start()
+    assert stands(world) == first
+    assert [letter.key for letter in world.letters("conflict")] == [UID]
+
+
+@pytest.mark.parametrize("rounds", range(3))
+def test_two_contents_at_the_same_time(make: Callable[[str], Any], dicom: Any, rounds: int) -> None:
+    """Of many that race for a new UID only those are told success whose content stands."""
+    world = make("refuse")
+    ready, taken = threading.Barrier(8), list[bytes]()
+
+    def run(text: str, source: Source) -> None:
+        ready.wait()
+        with suppress(Conflicting):
+            taken.append(send(world, dicom, text, source))
+
+    threads = [threading.Thread(target=run, args=(f"text {n % 4}", B)) for n in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert set(taken) == {stands(world)}
+    assert sha256(taken[0]).digest() == world.store.standing(UID).sha256
+
+
+def test_all_letters_are_tried_again_but_conflicts(make: Callable[[str], Any], dicom: Any) -> None:
+    """Which content stands is nobody's to decide in passing."""
+    world = make("keep-first")
+    first = send(world, dicom, "first")
+    send(world, dicom, "other", B)
+    world.index()
+    outcome = retry(world, conflicts=False)
+    assert (outcome.retried, len(outcome.left)) == (0, 1)
+    assert "own key" in why_left(outcome.left[0])
+    assert stands(world) == first
+
+
+def test_what_was_put_aside_and_is_gone_is_left(make: Callable[[str], Any], dicom: Any) -> None:
+    """Bytes that were erased meanwhile cannot be chosen; the letter stays."""
+    world = make("keep-first")
+    first = send(world, dicom, "first")
+    send(world, dicom, "other", B)
+    world.index()
+    [letter] = world.letters("conflict")
+    world.intake.packs.discard(letter.location)
+    assert [one.key for one in retry(world).left] == [UID]
+    assert stands(world) == first
+    send(world, dicom, "other", B)
+    assert stands(world) == first
+    assert retry(world).retried == 1
+    assert stands(world) != first
