@@ -156,8 +156,8 @@ class Packs:
     def open(self, location: str, sha256: bytes | None = None) -> Blob:
         """The instance at a location, to be read; of that digest, where one is given.
 
-        Raises Gone when it has been discarded, Absent when nothing intact is there, or another one as a pack was
-        put back from elsewhere, Unavailable.
+        Raises Gone when it has been discarded, Unavailable, Absent when nothing intact is there, or another
+        instance, because a pack was put back from elsewhere.
         """
         return self._lookup.open(location, sha256)
 
