@@ -1,10 +1,9 @@
 """T-BOMB, T-CHARSET, T-UID, T-POLY, T-XSS, T-PHI, T-FUZZ: data that is made to do harm."""
 
 import gzip
-import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +151,7 @@ def test_texts(make_site: MakeSite, each_engine: str | None) -> None:
     answers = [stow(site, one) for one in found]
     assert {answer.status_code for answer in answers} == {200}
     site.oracle.check()
-    for text in (json.dumps(one, ensure_ascii=False) for one in site.oracle.documents().values()):
+    for text in _strings(list(site.oracle.documents().values())):
         assert not ILLEGAL.search(text)
     assert len(site.bridge.studies()) >= len(TEXTS)
     for number, one in enumerate(found[-len(TEXTS) :], 1):
@@ -165,6 +164,15 @@ def test_texts(make_site: MakeSite, each_engine: str | None) -> None:
         "ImagingStudy?patient.name=%1B",
     ):
         assert site.bridge.get(path).status_code in (200, 400)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All texts of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _strings(one)
 
 
 def _instance(site: Site, study: int, number: int = 1) -> str:
@@ -193,7 +201,7 @@ def test_paths_for_uids(lasting_site: Site, keyword: str) -> None:
     for number, uid in enumerate(UIDS):
         values: dict[str, Any] = {keyword: uid}
         answer = stow(site, file(data_set(number, 1, **values), f"2.999.1.1.{number}"))
-        assert answer.status_code in (200, 202, 400, 409)
+        assert answer.status_code == (200 if "\\" in uid else 409), uid  # of several values the first counts
         assert requests.get(f"{site.bridge.dicomweb}/studies/{uid}x", timeout=10).status_code in (400, 404)
     assert _outside(site) == before
     for path in (site.bridge.data_dir / "packs").iterdir():
