@@ -5,10 +5,12 @@ import inspect
 import os
 import queue
 import socket
+import sqlite3
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -251,7 +253,15 @@ def cut(site: Site, folder: Path, uid: str) -> None:
     os.truncate(folder / "packs" / f"{place.pack}.pack", blob.offset + blob.length - 1)
 
 
-@pytest.mark.parametrize("harm", [flip, cut])
+def replaced(site: Site, folder: Path, uid: str) -> None:
+    """Where it was, another instance stands whole, as if its pack had been put back from elsewhere."""
+    with closing(sqlite3.connect(folder / "index.sqlite")) as index, index:
+        sought = "SELECT location, size FROM instance WHERE uid <> ? ORDER BY uid LIMIT 1"
+        [(location, size)] = index.execute(sought, [uid])
+        index.execute("UPDATE instance SET location = ?, size = ? WHERE uid = ?", [location, size, uid])
+
+
+@pytest.mark.parametrize("harm", [flip, cut, replaced])
 def test_what_is_not_safe_here_fails_with_its_reason(
     sited: Callable[..., Site], files: list[Path], tmp_path: Path, harm: Callable[..., None]
 ) -> None:

@@ -210,15 +210,15 @@ class Commitments:
     def _failures(self, references: Sequence[Reference]) -> Mapping[int, int]:
         """Place → reason of every instance that is not safe here. Raises Unavailable."""
         kept = self._indexed([one.sop_uid for one in references])
-        intact: dict[str, int | None] = {}
+        intact: dict[Kept, int | None] = {}
         failures: dict[int, int] = {}
         for place, one in enumerate(references):
             why = _misnamed(one, kept.get(one.sop_uid))
             if why is None:
-                location = kept[one.sop_uid].location
-                if location not in intact:
-                    intact[location] = self._damage(location)
-                why = intact[location]
+                found = kept[one.sop_uid]
+                if found not in intact:
+                    intact[found] = self._damage(found)
+                why = intact[found]
             if why is not None:
                 failures[place] = why
         return failures
@@ -232,12 +232,14 @@ class Commitments:
             indexer.drain(_INDEX_LOOK_SECONDS)
         return self._store.commitments.kept(uids)
 
-    def _damage(self, location: str) -> int | None:
+    def _damage(self, kept: Kept) -> int | None:
         """Why the stored bytes are not what was received; None when they are. Raises Unavailable."""
         if self._stopping.is_set():
             raise Unavailable("shutting down")
         try:
-            return None if self._intake.packs.open(location).verify() else PROCESSING_FAILURE
+            return (
+                None if self._intake.packs.open(kept.location, kept.sha256).verify() else PROCESSING_FAILURE
+            )
         except Gone:
             return NO_SUCH_INSTANCE
         except Absent:

@@ -27,6 +27,7 @@ class Kept(NamedTuple):
 
     sop_class_uid: str
     location: str
+    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,11 @@ class Commitments:
     def kept(self, uids: Iterable[str]) -> Mapping[str, Kept]:
         """The instances that the index has and does not hold back, by SOP Instance UID."""
         c = schema.instance.c
-        query = select(c.uid, c.sop_class, c.location).where(~states.deleted())
+        query = select(c.uid, c.sop_class, c.location, c.sha256).where(~states.deleted())
         sought = list(dict.fromkeys(uids))
         with self._database.read() as connection:
             return {
-                row.uid: Kept(row.sop_class, row.location)
+                row.uid: Kept(row.sop_class, row.location, bytes(row.sha256))
                 for start in range(0, len(sought), _KEYS)
                 for row in connection.execute(query.where(c.uid.in_(sought[start : start + _KEYS])))
             }
