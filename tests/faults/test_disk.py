@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,3 +232,20 @@ def test_syncs_and_writes_that_fail(
     assert site.oracle.statuses[OUT_OF_RESOURCES] > 0, "nothing was injected"
     site.bridge.wait(site.bridge.ready)
     site.oracle.check()
+
+
+def test_no_room_for_a_copy(site: Site, mounted: Callable[..., None], tmp_path: Path) -> None:
+    """T-ENOSPC: a copy that does not fit says so of itself, not of what is copied."""
+    with site.line() as line:
+        for number in range(1, 200):
+            assert site.push(line, number, number, 1_000) == SUCCESS
+    site.oracle.check()
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    mounted("-t", "tmpfs", "-o", "size=128k", "tmpfs", folder)
+    command = [sys.executable, "-m", "pacsbridge", "backup", str(folder), "--config", str(site.bridge.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr and str(folder) in done.stderr
+    assert "unread" not in done.stdout
+    assert not (folder / "index.sqlite").exists()

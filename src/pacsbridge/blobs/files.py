@@ -98,7 +98,8 @@ def _renew(fd: int, former: int | None, target: Path, done: Copied, keep: Keep) 
         if source.unread:
             done.lose("unread", keep.place, f"{source.unread} bytes")
         takes = former is None or begins_so or keep.settle(fd, former, new, keep.place)
-        if former is not None and begins_so and os.fstat(former).st_size == state.st_size:
+        alike = begins_so and not source.unread
+        if former is not None and alike and os.fstat(former).st_size == state.st_size:
             os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
             takes = False
         if not takes:

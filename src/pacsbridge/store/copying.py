@@ -1,5 +1,6 @@
 """A copy of an embedded database while others read and write it."""
 
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -22,7 +23,8 @@ _REASONS = {
 def copy_embedded(file: Path, target: Path) -> None:
     """Copy a database as it is at one moment, into one file that is durable on return.
 
-    Others read and write meanwhile: what they commit later is not in it. Raises Unavailable, with the reason.
+    Others read and write meanwhile: what they commit later is not in it. Raises Unavailable, with the reason,
+    OSError where there is no room for the copy.
     """
     target.unlink(missing_ok=True)
     target.touch(mode=0o600, exist_ok=False)
@@ -36,6 +38,8 @@ def copy_embedded(file: Path, target: Path) -> None:
     except sqlite3.Error as exc:
         target.unlink(missing_ok=True)
         name = getattr(exc, "sqlite_errorname", type(exc).__name__)
+        if name == "SQLITE_FULL":  # of the two only the copy is written to
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from exc
         raise Unavailable(_REASONS.get(name, name)) from exc
     fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
