@@ -17,7 +17,7 @@ from pacsbridge.kernel.reports import Report, ReportedSeries
 from pacsbridge.kernel.titles import RETENTION_EXPIRED
 from pacsbridge.store import schema
 from pacsbridge.store.arrivals import KEPT_HOURS
-from pacsbridge.store.records import Draft, Reported
+from pacsbridge.store.records import DeadLetter, Draft, Reported
 
 INSTANCES = 12
 
@@ -150,6 +150,14 @@ def test_rows_that_are_gone(filled: Any) -> None:
     findings = found(filled)
     assert Finding("not-indexed", uid, place) in findings
     assert {one.kind for one in findings} == {"not-indexed", "contradicts", "listing"}
+
+
+def test_a_row_that_is_gone_beside_what_was_put_aside(filled: Any) -> None:
+    """A conflict under the same UID is about other bytes, and excuses nothing."""
+    uid, place = next(iter(rows(filled).items()))
+    filled.store.bury(DeadLetter("conflict", uid, "why", "urn:b", "pack:00000001:44:7"), 1)
+    execute(filled, schema.instance.delete().where(schema.instance.c.uid == uid))
+    assert Finding("not-indexed", uid, place) in found(filled)
 
 
 @pytest.mark.parametrize("change", [{"size": 3}, {"sha256": b"\0" * 32}, {"location": "pack:00000001:44:7"}])

@@ -18,8 +18,8 @@ PAGE = 1_000
 STUDIES = 10
 """Studies that are looked at together: one may have tens of thousands of instances."""
 
-_UNUSABLE = ("index", "damaged", ASIDE)
-"""The kinds of dead letters about what is stored and not indexed."""
+_UNUSABLE = ("index", "damaged")
+"""The kinds of dead letters about what is stored and not indexed; and what has been put aside."""
 
 
 class Indexed(NamedTuple):
@@ -148,9 +148,10 @@ class Inventory:
     def unusable(self, keys: Sequence[str]) -> set[str]:
         """Those of some UIDs and locations that are on record as stored and not to be indexed."""
         c = schema.dead_letter.c
-        query = select(c.key).where(c.key.in_(keys), c.kind.in_(_UNUSABLE))
+        unusable = select(c.key).where(c.key.in_(keys), c.kind.in_(_UNUSABLE))
+        aside = select(c.location).where(c.location.in_(keys), c.kind == ASIDE)  # its UID is held as well
         with self._database.read() as connection:
-            return set(connection.execute(query).scalars())
+            return {*connection.execute(unusable).scalars(), *connection.execute(aside).scalars()}
 
     def expired(self, uids: Sequence[str]) -> set[str]:
         """Those of some instances whose retention has expired, by a note (DCM 113039)."""
