@@ -1,6 +1,7 @@
 """A batch: several interactions in one request, each answered by itself (FHIR R4 http, "batch")."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -40,6 +41,7 @@ def batch(
     `access` is held against every entry by itself.
     """
     entries = _entries(body, service.settings.max_batch)
+    turn = replace(turn, leave=lambda: None)  # one entry that waits for others leaves the rest to be done
     common = Asked(strict=strict, access=access)
     answers = [_answer(service, turn, entry, told, heard, common) for entry in entries]
     return Answer(200, orjson.dumps(batch_response(answers)))
