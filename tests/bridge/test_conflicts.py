@@ -11,7 +11,8 @@ import pytest
 from pacsbridge.bridge.intake import Incoming
 from pacsbridge.bridge.letters import retry_letters, why_left
 from pacsbridge.bridge.sources import Source
-from pacsbridge.errors import Conflicting
+from pacsbridge.errors import Conflicting, Mismatch
+from pacsbridge.store.records import Standing
 
 B = Source("urn:dicom:ae:B", "B")
 UID = "2.999.1.1.1"
@@ -166,3 +167,48 @@ def test_what_was_put_aside_and_is_gone_is_left(make: Callable[[str], Any], dico
     assert stands(world) == first
     assert retry(world).retried == 1
     assert stands(world) != first
+
+
+def test_damaged_bytes_are_not_chosen(make: Callable[[str], Any], dicom: Any) -> None:
+    """They would get a digest of their own, and count as whole from then on."""
+    world = make("keep-first")
+    first = send(world, dicom, "first")
+    send(world, dicom, "other", B)
+    world.index()
+    [letter] = world.letters("conflict")
+    blob = world.intake.packs.open(letter.location)
+    with blob.path.open("r+b") as pack:
+        pack.seek(blob.offset + blob.length - 1)
+        last = pack.read(1)
+        pack.seek(-1, 1)
+        pack.write(bytes([last[0] ^ 1]))
+    assert [one.key for one in retry(world).left] == [UID]
+    assert stands(world) == first
+
+
+def test_bytes_of_another_instance_are_not_chosen(make: Callable[[str], Any], dicom: Any) -> None:
+    """Where a pack was put back from elsewhere, a letter may lead to somebody else's."""
+    world = make("keep-first")
+    first = send(world, dicom, "first")
+    world.intake.adopt(Incoming(dicom.encoded(dicom.instance(2)), dicom.EXPLICIT, B))
+    world.index()
+    [another] = [one for one in world.store.held("2.999.1") if one.sop_uid != UID]
+    with pytest.raises(Mismatch):
+        world.intake.choose(another.location, B.uri, UID)
+    assert world.store.dead_letters() == []
+    assert sha256(first).digest() == world.store.standing(UID).sha256
+
+
+def test_the_same_that_waits_for_another_source(
+    make: Callable[[str], Any], dicom: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be put aside yet: the owner's correction is kept, and takes its place."""
+    world = make("replace")
+    send(world, dicom, "first")
+    world.index()
+    corrected = dicom.encoded(dicom.instance(1, SeriesDescription="corrected"))
+    waiting = Standing(sha256(corrected).digest(), B.uri)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.intake.indexer, "waiting", lambda _uid: waiting)
+        send(world, dicom, "corrected")
+    assert stands(world) == corrected

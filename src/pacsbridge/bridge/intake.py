@@ -192,7 +192,7 @@ class Intake:
         _check(facts, incoming)
         uid, digest = facts.instance["uid"], _digest(incoming.dataset)
         with self._claimed(uid, digest) as first:
-            held = self._standing(uid)
+            held = self._standing(uid, digest, incoming.source.uri)
             if held is not None and held.sha256 == digest:
                 return Adopted(facts, new=False)
             self.indexer.admit()
@@ -241,19 +241,23 @@ class Intake:
             self._store.bury(letter(sop_uid, source, location), self._clock())
         return aside
 
-    def choose(self, location: str, source_uri: str) -> None:
+    def choose(self, location: str, source_uri: str, sop_uid: str) -> None:
         """Let an instance that was put aside take the place of what is held under its UID.
 
-        Raises Absent where its bytes are gone, Unavailable.
+        Raises Absent where its bytes are gone or damaged, Mismatch where they are another's, Unavailable.
         """
         blob, source = self.packs.open(location), self._source_of(source_uri)
+        if not blob.verify():
+            raise Absent("its stored bytes are damaged")
         head = b"".join(blob.chunks(stop=blob.prelude_size))
         with self.packs.spool(head) as spool:
             for piece in blob.chunks(start=blob.prelude_size):
                 spool.write(piece)
             with spool.file() as file:
-                syntax = self.header(file, None, source).transfer_syntax_uid
-            self.adopt(Incoming(spool, syntax, source, ruling=Ruling.CHOSEN))
+                header = self.header(file, None, source)
+            if extract(header.attributes, source.context).instance["uid"] != sop_uid:
+                raise Mismatch("another instance stands where this one was put")
+            self.adopt(Incoming(spool, header.transfer_syntax_uid, source, ruling=Ruling.CHOSEN))
 
     def _incoming_facts(self, incoming: Incoming) -> Facts:
         if not isinstance(incoming.dataset, Spool):
@@ -264,9 +268,15 @@ class Intake:
     def _facts(self, content: Content | BinaryIO, transfer_syntax_uid: str | None, source: Source) -> Facts:
         return extract(self.header(content, transfer_syntax_uid, source).attributes, source.context)
 
-    def _standing(self, sop_uid: str) -> Standing | None:
-        """What waits for the index under a UID, or stands in it."""
-        return self.indexer.waiting(sop_uid) or self._store.standing(sop_uid)
+    def _standing(self, sop_uid: str, digest: bytes, source: str) -> Standing | None:
+        """What waits for the index under a UID, or stands in it.
+
+        The same of another source that waits may yet be put aside: it says nothing of this one.
+        """
+        waiting = self.indexer.waiting(sop_uid)
+        if waiting is not None and (waiting.sha256 != digest or waiting.source == source):
+            return waiting
+        return self._store.standing(sop_uid)
 
     def _keep(self, incoming: Incoming, facts: Facts, digest: bytes) -> None:
         received = self._clock()

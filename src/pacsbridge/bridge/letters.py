@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pacsbridge.bridge.intake import Intake
-from pacsbridge.errors import Absent
+from pacsbridge.errors import Absent, Refused
 from pacsbridge.store.conflicts import ASIDE
 from pacsbridge.store.records import DeadLetter
 from pacsbridge.store.store import ARCHIVE, Store
@@ -89,12 +89,12 @@ def _of_packs(store: Store, intake: Intake, letters: Sequence[DeadLetter], _now:
 
 
 def _of_conflicts(store: Store, intake: Intake, letters: Sequence[DeadLetter], _now: int) -> Retried:
-    """What was put aside takes the place of what is held; where its bytes are gone it is left."""
+    """What was put aside takes the place of what is held; without its own bytes, whole, it is left."""
     outcome = Retried()
     for letter in letters:
         try:
-            intake.choose(letter.location or "", letter.source)
-        except Absent:
+            intake.choose(letter.location or "", letter.source, letter.key)
+        except (Absent, Refused):
             outcome.left.append(letter)
         else:
             store.discard_letters([letter])
