@@ -54,6 +54,7 @@ FAULTS: Mapping[type[errors.PacsbridgeError], Fault] = {
     errors.Mismatch: Fault(HTTPStatus.UNPROCESSABLE_ENTITY, "Two things contradict each other"),
     errors.TooLarge: Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is too much"),
     errors.NotAcceptable: Fault(HTTPStatus.NOT_ACCEPTABLE, "There is no such form of this"),
+    errors.Conflicting: Fault(HTTPStatus.CONFLICT, "Something else is held under this UID"),
     errors.Misdirected: Fault(HTTPStatus.MISDIRECTED_REQUEST, "Not under this name"),
     errors.Insecure: Fault(HTTPStatus.FORBIDDEN, "Not without encryption", "Go there by https."),
     errors.Denied: Fault(HTTPStatus.FORBIDDEN, "Not for you"),
