@@ -204,9 +204,13 @@ def test_sighup_without_certificates_changes_nothing(bridge: Any) -> None:
 def test_sighup_ends_a_demo(tmp_path: Path) -> None:
     """It goes with the terminal that it was started in, and has a clean end."""
     command = [sys.executable, "-m", "pacsbridge", "demo", "--port", "0", "--dimse-port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path) as demo:
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=tmp_path) as demo,
+    ):
         assert demo.stdout is not None
-        assert any(b"curl" in line for line in demo.stdout)
+        assert any(b"curl" in line for line in demo.stdout), log.read_text()
         demo.send_signal(signal.SIGHUP)
         demo.stdout.read()
         assert demo.wait(SECONDS) == 0
