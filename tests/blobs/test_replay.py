@@ -5,6 +5,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -234,3 +235,42 @@ def test_flipped_bits_cost_only_their_records(
         whole = [n for n in range(len(records)) if not any(edges[n] <= p < edges[n + 1] for p in hit)]
         assert _intact(Path(folder)) == whole
         assert path.stat().st_size == edges[-1]
+
+
+def test_packs_of_the_same_time_are_merged(tmp_path: Path) -> None:
+    """Two writers: what was received first comes first, and each pack keeps its own order."""
+    earlier, one, two = (Packs(tmp_path, min_free_bytes=0) for _ in range(3))
+    for packs, received in [(earlier, 1), (one, 3), (two, 4), (two, 6), (one, 5), (one, 2), (two, 7)]:
+        packs.append({"received": received}, [b"content"], b"HEAD")
+    for packs in (earlier, one, two):
+        packs.close()
+    again = Packs(tmp_path, min_free_bytes=0)
+    assert [entry.head["received"] for entry in again.replay({})] == [1, 3, 4, 5, 2, 6, 7]
+    assert len(list(again.replay({"00000001": 10**9, "00000002": 10**9}))) == 7
+
+
+def test_few_packs_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was written after another is opened after it."""
+    for received in range(40):
+        packs = Packs(tmp_path, min_free_bytes=0)
+        packs.append({"received": received}, [b"content"], b"HEAD")
+        packs.close()
+    is_open, most = 0, 0
+    opening, closing = os.open, os.close
+
+    def opened(*args: Any, **options: Any) -> int:
+        nonlocal is_open, most
+        is_open += 1
+        most = max(most, is_open)
+        return opening(*args, **options)
+
+    def closed(fd: int) -> None:
+        nonlocal is_open
+        is_open -= 1
+        closing(fd)
+
+    again = Packs(tmp_path, min_free_bytes=0)
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "close", closed)
+    assert len(list(again.replay({}))) == 40
+    assert (is_open, most <= 3) == (0, True)

@@ -212,3 +212,79 @@ def test_the_same_that_waits_for_another_source(
         patch.setattr(world.intake.indexer, "waiting", lambda _uid: waiting)
         send(world, dicom, "corrected")
     assert stands(world) == corrected
+
+
+def reindex(world: Any) -> None:
+    """A new index from the packs."""
+    world.store.forget_facts()
+    world.intake.recover({}, live=True)
+    world.index()
+
+
+def test_letters_tried_again_bring_nothing_old_back(make: Callable[[str], Any], dicom: Any) -> None:
+    """A pack is read on from a letter: a correction in a later one stands, though the clock was put back."""
+    world = make("replace")
+    send(world, dicom, "first")
+    world.index()
+    [old] = world.store.held("2.999.1")
+    world.intake.stop()
+    world.start()
+    world.clock.move(-3600)
+    corrected = send(world, dicom, "corrected")
+    assert stands(world) == corrected
+    world.intake.read_again([old.location])
+    assert stands(world) == corrected
+    assert world.store.dead_letters() == []
+    reindex(world)
+    assert stands(world) == corrected
+
+
+@pytest.mark.parametrize("policy", ["replace", "keep-first", "replace-any"])
+def test_a_new_index_of_two_writers_comes_to_the_same(
+    make: Callable[[str], Any], dicom: Any, policy: str
+) -> None:
+    """Whose pack is older does not matter: what was received first by any of them comes first."""
+    world = make(policy)
+    serving = world.intake
+    serving.adopt(Incoming(dicom.encoded(dicom.instance(2)), dicom.EXPLICIT, world.source))
+    world.start()
+    first = send(world, dicom, "first", B)
+    world.index()
+    world.clock.move(1)
+    other = dicom.encoded(dicom.instance(1, SeriesDescription="other"))
+    serving.adopt(Incoming(other, dicom.EXPLICIT, world.source))
+    assert serving.indexer.drain(30)
+    before = [(one.source, one.location) for one in world.letters("conflict")]
+    assert len(before) == (policy != "replace-any")
+    world.store.discard_letters(world.store.dead_letters())
+    reindex(world)
+    stood = world.store.standing(UID).sha256
+    assert stood == sha256(other if policy == "replace-any" else first).digest()
+    assert [(one.source, one.location) for one in world.letters("conflict")] == before
+
+
+def test_what_replaced_another_sources_does_so_in_a_new_index(make: Callable[[str], Any], dicom: Any) -> None:
+    """Under a stricter setting, too."""
+    world = make("replace-any")
+    send(world, dicom, "first")
+    other = send(world, dicom, "other", B)
+    assert stands(world) == other
+    world.store.policy = type(world.store.policy)("replace")
+    reindex(world)
+    assert stands(world) == other
+    assert world.letters("conflict") == []
+
+
+def test_a_letter_after_a_choice_outlives_a_new_index(make: Callable[[str], Any], dicom: Any) -> None:
+    """Other content of the source that was chosen waits for a word of its own."""
+    world = make("keep-first")
+    send(world, dicom, "first")
+    other = send(world, dicom, "other", B)
+    world.index()
+    assert retry(world).retried == 1
+    send(world, dicom, "third", B)
+    world.index()
+    [letter] = world.letters("conflict")
+    reindex(world)
+    assert stands(world) == other
+    assert [one.location for one in world.letters("conflict")] == [letter.location]

@@ -27,7 +27,8 @@ def arrival(content: str, source: str = A, **more: Any) -> Arrival:
         {"uid": more.pop("uid", UID), "sop_class": CT, "number": 1},
     )
     digest = sha256(content.encode()).digest()
-    return Arrival(facts, source, 1, "1.2.840.10008.1.2.1", f"pack:1:{content}:1", 1, digest, **more)
+    location, received = f"pack:1:{content}:1", more.pop("received", 1)
+    return Arrival(facts, source, received, "1.2.840.10008.1.2.1", location, 1, digest, **more)
 
 
 def stands(store: Store) -> bytes | None:
@@ -150,3 +151,55 @@ def test_the_letter_leads_to_what_came_last(listening: Callable[..., Any]) -> No
     store.put([arrival("a"), arrival("b", B), arrival("c", B)], {}, 1)
     [letter] = store.dead_letters()
     assert (letter.attempts, letter.location) == (2, "pack:1:c:1")
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("policy", ["replace", "keep-first", "refuse", "replace-any"])
+def test_what_is_read_again_changes_nothing(
+    listening: Callable[..., Any], policy: str, together: bool
+) -> None:
+    """Older content that was replaced or chosen against: no place, no letter, nothing told a second time."""
+    store, told = listening(on_conflict=policy)
+    first, second = arrival("a"), arrival("b", B, received=2)
+    chosen = arrival("b", B, received=3, ruling=Ruling.CHOSEN)
+    last = arrival("c", A, received=4, ruling=Ruling.CHOSEN)
+    again = [first, second, chosen]
+    for batch in (
+        [[first, second, chosen, last, *again]] if together else [[first, second], [chosen, last], again]
+    ):
+        store.put(batch, {}, 1)
+    assert stands(store) == content("c")
+    assert len(told) == len(store.why(UID)["conflicts"]) == (2 if policy == "replace-any" else 3)
+    assert store.dead_letters() == []
+
+
+@pytest.mark.parametrize(("source", "kept"), [(A, 0), (B, 1)])
+def test_what_is_seen_too_late(listening: Callable[..., Any], source: str, kept: int) -> None:
+    """Older content that was never judged takes no place, and is not lost: on record, aside if another's."""
+    store, _told = listening()
+    store.put([arrival("b", received=2)], {}, 1)
+    store.put([arrival("a", source)], {}, 1)
+    assert stands(store) == content("b")
+    [conflict] = store.why(UID)["conflicts"]
+    before, after = (f'"{content(text).hex()}"' for text in ("ba" if kept else "ab"))
+    assert (conflict["known"], conflict["new"]) == (before, after)
+    assert [letter.source for letter in store.dead_letters()] == [B] * kept
+
+
+def test_what_replaced_another_sources_still_does(listening: Callable[..., Any]) -> None:
+    """Under another policy, too: it was let take that place."""
+    store, _told = listening(on_conflict="keep-first")
+    store.put([arrival("a"), arrival("b", B, received=2, ruling=Ruling.REPLACES)], {}, 1)
+    assert stands(store) == content("b")
+    assert store.dead_letters() == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_letters_follow_the_order(listening: Callable[..., Any], again: bool) -> None:
+    """In one batch, content is put aside, chosen, and other content of its source put aside after that."""
+    store, _told = listening(on_conflict="keep-first")
+    chosen = arrival("b", B, received=3, ruling=Ruling.CHOSEN)
+    batch = [arrival("a"), arrival("b", B, received=2), chosen, arrival("c", B, received=4)]
+    store.put(batch[: len(batch) if again else -1], {}, 1)
+    assert [letter.location for letter in store.dead_letters()] == ["pack:1:c:1"] * again
+    assert stands(store) == content("b")

@@ -169,8 +169,10 @@ class Packs:
         self._lookup.discard(location)
 
     def replay(self, done: Mapping[str, int], live: bool = False) -> Iterator[Entry]:
-        """Every record behind the given positions (pack name → `end` of what has been read), in pack order.
+        """Every record behind the given positions (pack name → `end` of what has been read).
 
+        They come in the order of their packs, and packs that were written at the same time are merged by when
+        their records were received (`received` of the head, microseconds since 1970).
         Packs that a living process writes are left out, unless `live`: then they are read as far as they have
         come. Torn tails of the others are cut off. Damaged records are among the entries, marked as such;
         discarded ones are not. Raises Unavailable, and Misconfigured for a pack of a newer format.

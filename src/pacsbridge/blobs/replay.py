@@ -1,8 +1,10 @@
 """Reading the packs again: what the index has not seen, or everything for a new index."""
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +47,28 @@ class Replay:
         self._objects = objects
 
     def entries(self, done: Mapping[str, int], live: bool) -> Iterator[Entry]:
-        """See `Packs.replay`."""
+        """See `Packs.replay`. A pack is open from the moment when its first record was received."""
+        waiting = deque(sorted(self._begun(done)))
+        reading: list[tuple[int, int, Entry, Iterator[Entry]]] = []
+        while waiting or reading:
+            if waiting and (not reading or waiting[0] < reading[0][:2]):
+                _received, number = waiting.popleft()
+                name = pack_name(number)
+                rest = self._pack(name, done.get(name, 0), live)
+            else:
+                _received, number, entry, rest = heappop(reading)
+                yield entry
+            following = next(rest, None)
+            if following is not None:
+                heappush(reading, (_received_at(following.head), number, following, rest))
+
+    def _begun(self, done: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+        """When the first record that is to be read of each pack was received, and the pack's number."""
         for number in self._numbers():
             name = pack_name(number)
-            yield from self._pack(name, done.get(name, 0), live)
+            with opened(self._path(name)) as fd:
+                if fd is not None and not _is_done(fd, done.get(name, 0)):
+                    yield _first_received(PackReader(fd), done.get(name, 0)), number
 
     def references(self) -> Iterator[Reference]:
         """Every reference to an object that has not been discarded. Raises Unavailable."""
@@ -68,13 +88,14 @@ class Replay:
 
     def _pack(self, name: str, done: int, live: bool) -> Iterator[Entry]:
         with opened(self._path(name), os.O_RDWR) as fd:
-            if fd is None or os.fstat(fd).st_size in (done, HEADER_SIZE):
+            if fd is None or _is_done(fd, done):
                 return
             locked = lock(fd)
             if not (locked or live):
                 return
             reader = PackReader(fd)
-            for span in reader.spans(_start(name, done, reader.size)):
+            _warn_if_shorter(name, done, reader.size)
+            for span in reader.spans(_start(done, reader.size)):
                 if not span.torn:
                     yield from self._entry(name, reader, span)
                 elif locked:
@@ -119,12 +140,31 @@ def _references(reader: PackReader) -> Iterator[Reference]:
                 yield reference
 
 
-def _start(name: str, done: int, size: int) -> int:
+def _is_done(fd: int, done: int) -> bool:
+    """Whether nothing stands behind what has been read of a pack."""
+    return os.fstat(fd).st_size in (done, HEADER_SIZE)
+
+
+def _first_received(reader: PackReader, done: int) -> int:
+    span = next(reader.spans(_start(done, reader.size)), None)
+    head = reader.head(span.start, span.prefix) if span is not None and span.prefix is not None else None
+    return _received_at(head or {})
+
+
+def _received_at(head: Mapping[str, Any]) -> int:
+    """When a record was received, in microseconds since 1970; 0 where its head does not say."""
+    received = head.get("received")
+    return received if isinstance(received, int) else 0
+
+
+def _start(done: int, size: int) -> int:
     """Where to read on. All of a pack that is shorter than what has been read of it."""
+    return HEADER_SIZE if done > size else max(done, HEADER_SIZE)
+
+
+def _warn_if_shorter(name: str, done: int, size: int) -> None:
     if done > size:
         log.warning("pack_shorter_than_indexed", pack=name, indexed=done, size=size)
-        return HEADER_SIZE
-    return max(done, HEADER_SIZE)
 
 
 def _cut(fd: int, name: str, span: Span) -> None:

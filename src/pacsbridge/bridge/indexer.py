@@ -200,4 +200,4 @@ class Indexer:
 
 
 def _standing(arrival: Arrival) -> Standing:
-    return Standing(arrival.sha256, arrival.source)
+    return Standing(arrival.sha256, arrival.source, arrival.received)

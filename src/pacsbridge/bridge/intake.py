@@ -40,7 +40,7 @@ from pacsbridge.kernel.audit import Who
 from pacsbridge.kernel.conflicts import Policy, Ruling
 from pacsbridge.kernel.extract import extract
 from pacsbridge.kernel.model import Facts
-from pacsbridge.store.conflicts import REASON, letter
+from pacsbridge.store.conflicts import REASON, later, letter, replacing
 from pacsbridge.store.records import Arrival, DeadLetter, Standing
 from pacsbridge.store.store import Store
 
@@ -197,9 +197,10 @@ class Intake:
                 return Adopted(facts, new=False)
             self.indexer.admit()
             if self._may_stand(incoming, held, first=first):
-                self._keep(incoming, facts, digest)
+                ruling = incoming.ruling or replacing(held, incoming.source.uri)
+                self._keep(replace(incoming, ruling=ruling), facts, digest, held)
                 return Adopted(facts, new=True)
-            return self._put_aside(incoming, facts, digest)
+            return self._put_aside(incoming, facts, digest, held)
 
     @contextmanager
     def _claimed(self, sop_uid: str, digest: bytes) -> Iterator[bool]:
@@ -220,13 +221,13 @@ class Intake:
             return first or policy is not Policy.REFUSE
         return policy.lets(held.source, incoming.source.uri)
 
-    def _put_aside(self, incoming: Incoming, facts: Facts, digest: bytes) -> Adopted:
+    def _put_aside(self, incoming: Incoming, facts: Facts, digest: bytes, held: Standing | None) -> Adopted:
         """Keep what takes nobody's place; the same again is only counted. Conflicting where it is refused."""
         refused = self._store.policy is Policy.REFUSE
         known = self._is_aside(facts.instance["uid"], incoming.source.uri, digest)
         if not known:
             ruling = Ruling.REFUSED if refused else Ruling.NONE
-            self._keep(replace(incoming, ruling=ruling), facts, digest)
+            self._keep(replace(incoming, ruling=ruling), facts, digest, held)
         if refused:
             raise Conflicting(REASON)
         return Adopted(facts, new=not known)
@@ -278,8 +279,8 @@ class Intake:
             return waiting
         return self._store.standing(sop_uid)
 
-    def _keep(self, incoming: Incoming, facts: Facts, digest: bytes) -> None:
-        received = self._clock()
+    def _keep(self, incoming: Incoming, facts: Facts, digest: bytes, held: Standing | None) -> None:
+        received = later(self._clock(), held)
         head = {"source": incoming.source.uri, "received": received, "syntax": incoming.transfer_syntax_uid}
         if incoming.ruling is not Ruling.NONE:
             head["ruling"] = incoming.ruling

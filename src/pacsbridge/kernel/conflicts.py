@@ -28,9 +28,13 @@ class Policy(StrEnum):
 
 
 class Ruling(StrEnum):
-    """What was decided of an instance before it came to the index; it is kept with its bytes."""
+    """What was decided of an instance before it came to the index; it is kept with its bytes.
+
+    REPLACES: it was let take the place of what another source had sent.
+    """
 
     NONE = ""
+    REPLACES = "replaces"
     REFUSED = "refused"
     CHOSEN = "chosen"
 

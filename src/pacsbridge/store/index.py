@@ -66,7 +66,7 @@ class Batch:
         self._series: dict[tuple[int, str], _Row] = {}
         self._known: dict[str, Holder] = {}
         self._instances: dict[str, dict[str, Any]] = {}
-        self.conflicts = Conflicts(policy)
+        self.conflicts = Conflicts(connection, policy)
         self._issues: list[dict[str, Any]] = []
         self._rejections: list[dict[str, Any]] = []
         self._next: dict[str, int] = {}
@@ -116,13 +116,13 @@ class Batch:
     def _load_instances(self, uids: Iterable[str]) -> None:
         instance, study, series = schema.instance.c, schema.study.c, schema.series.c
         query = (
-            select(instance.uid, study.uid, series.uid, instance.sha256, instance.source)
+            select(instance.uid, study.uid, series.uid, instance.sha256, instance.source, instance.received)
             .join_from(schema.instance, schema.study, study.pk == instance.study)
             .join(schema.series, series.pk == instance.series)
             .where(instance.uid.in_(uids))
         )
-        for uid, study_uid, series_uid, sha256, source in self._connection.execute(query):
-            self._known[uid] = Holder(study_uid, series_uid, bytes(sha256), source)
+        for uid, study_uid, series_uid, sha256, *sent in self._connection.execute(query):
+            self._known[uid] = Holder(study_uid, series_uid, bytes(sha256), *sent)
 
     def _load_studies(self, uids: Iterable[str]) -> None:
         c = schema.study.c
@@ -244,7 +244,8 @@ class Batch:
 
     def _take(self, arrival: Arrival, study: _Study, series: _Row) -> None:
         instance = arrival.facts.instance
-        self._known[instance["uid"]] = Holder(study.key, series.key, arrival.sha256, arrival.source)
+        held = Holder(study.key, series.key, arrival.sha256, arrival.source, arrival.received)
+        self._known[instance["uid"]] = held
         self._instances[instance["uid"]] = {
             "uid": instance["uid"],
             "study": study.pk,
@@ -299,7 +300,7 @@ class Batch:
         note_instances(self._connection, taken, now)
         upsert(self._connection, schema.issue, self._issues, key=("instance_uid", "keyword", "reason"))
         upsert(self._connection, schema.rejection, self._rejections, key=("sop_uid", "by_uid"))
-        self.conflicts.write(self._connection, now)
+        self.conflicts.write(now)
 
     def _write_rows(self, table: Table, rows: Iterable[_Row], values: Any) -> None:
         written = [values(row) for row in rows if row.new or row.changed]

@@ -47,10 +47,14 @@ class Arrival:
 
 
 class Standing(NamedTuple):
-    """What is held under a SOP Instance UID: the SHA-256 of its data set, and the source that it is from."""
+    """What is held under a SOP Instance UID: the SHA-256 of its data set, and the source that it is from.
+
+    `received` is in microseconds since 1970.
+    """
 
     sha256: bytes
     source: str
+    received: int = 0
 
 
 class Reported(NamedTuple):

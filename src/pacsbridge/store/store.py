@@ -148,8 +148,8 @@ class Store:
 
     def standing(self, sop_uid: str) -> Standing | None:
         """What is indexed under a SOP Instance UID."""
-        rows = self._database.one(sql("SELECT sha256, source FROM instance WHERE uid = ?", sop_uid))
-        return Standing(bytes(rows[0][0]), rows[0][1]) if rows else None
+        rows = self._database.one(sql("SELECT sha256, source, received FROM instance WHERE uid = ?", sop_uid))
+        return Standing(bytes(rows[0][0]), *rows[0][1:]) if rows else None
 
     def put_aside(self, sop_uid: str, source: str) -> str | None:
         """The location of what a source has sent under a SOP Instance UID last, where that was put aside."""
