@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from pacsbridge.blobs.files import Keep, bring, descriptor, listed
-from pacsbridge.blobs.folders import sync_folder, unavailable
+from pacsbridge.blobs.files import Keep, bring, listed
+from pacsbridge.blobs.folders import descriptor, sync_folder, unavailable
 from pacsbridge.blobs.losses import Copied
 from pacsbridge.blobs.objects import Objects, Reference, decode
 from pacsbridge.blobs.reader import PackReader, Span, opened

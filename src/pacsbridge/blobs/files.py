@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pacsbridge.blobs.folders import PRIVATE_FILE, make_folder, reason, remove, sync_folder, unavailable
+from pacsbridge.blobs.folders import (
+    PRIVATE_FILE,
+    descriptor,
+    make_folder,
+    reason,
+    remove,
+    sync_folder,
+    unavailable,
+)
 from pacsbridge.blobs.losses import Copied
 from pacsbridge.blobs.writer import write_all
 
@@ -59,20 +67,6 @@ def listed(folder: Path, done: Copied, place: str, pattern: str) -> list[Path] |
     except OSError as exc:
         done.lose("unread", place, reason(exc))
         return None
-
-
-@contextmanager
-def descriptor(path: Path) -> Iterator[int | None]:
-    """A file that is open to be read; None where there is none. Raises OSError."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _bring(fd: int, target: Path, done: Copied, keep: Keep) -> None:

@@ -61,6 +61,20 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+@contextmanager
+def descriptor(path: Path, flags: int = os.O_RDONLY) -> Iterator[int | None]:
+    """A file that is open; None where there is none. Raises OSError."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def remove(path: Path) -> None:
     """Remove a file that is of no use. Where that fails the log says so: the file takes room, and no more."""
     try:

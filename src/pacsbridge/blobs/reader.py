@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pacsbridge.blobs.blob import CHUNK
-from pacsbridge.blobs.folders import unavailable
+from pacsbridge.blobs.folders import descriptor, unavailable
 from pacsbridge.blobs.record import (
     HEADER_SIZE,
     MAGIC,
@@ -133,13 +133,5 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int | None]:
 
     OSError becomes Unavailable, also that of what is done with it.
     """
-    with unavailable("cannot read a pack"):
-        try:
-            fd = os.open(path, flags | os.O_CLOEXEC)
-        except FileNotFoundError:
-            yield None
-            return
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+    with unavailable("cannot read a pack"), descriptor(path, flags) as fd:
+        yield fd
