@@ -4,6 +4,7 @@ The outermost layers note what is wrong with it; each application says so in its
 """
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ def named(names: frozenset[str]) -> Middleware:
     return layer
 
 
+@lru_cache(maxsize=256)  # of every request, and mostly the same
 def is_ours(authority: str, names: frozenset[str]) -> bool:
     """Whether `host:port` is one of these names, this machine, or an address."""
     host = host_of(authority)
